@@ -1,0 +1,22 @@
+"""Wardgate: the privacy boundary for clinical AI.
+
+`from wardgate import Deidentifier` de-identifies text in process, without any server.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wardgate.deid.deidentify import Deidentifier
+
+__all__ = ["Deidentifier", "__version__"]
+__version__ = metadata.version("wardgate")
+
+
+def __getattr__(name: str) -> object:
+    """Load `Deidentifier` on first use, so that `import wardgate` stays quick."""
+    if name == "Deidentifier":
+        return import_module("wardgate.deid.deidentify").Deidentifier
+    raise AttributeError(f"module 'wardgate' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Run the model: plan batches, time buckets, give each caller its own rows."""

@@ -1,0 +1,250 @@
+"""One frozen tree of settings, from `WARDGATE_*` variables and a TOML file; read once, checked whole.
+
+A nested setting is written `WARDGATE_LIMITS__BODY_BYTES=1048576`, or as `[limits]` `body_bytes` in
+the TOML file that `WARDGATE_CONFIG` names. Variables win over the file, flags over variables. An
+unknown name is refused: a misspelt limit must not silently be no limit. Values are never printed,
+only the names of settings and what was expected.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from wardgate.errors import SettingsInvalid
+
+NOT_SETTINGS = frozenset({"WARDGATE_CONFIG", "WARDGATE_TOKEN", "WARDGATE_URL"})
+"""Variables of the client commands and the settings loader itself."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Server(_Group):
+    """Where the gateway listens."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs TLS or a trusted proxy."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """HTTP port; 0 takes a free one."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics port."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of `/metrics`; 0 takes a free one."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Gateway processes. Above 1 a supervisor holds the sockets and one process runs the engine."""
+    tls_cert: Path | None = None
+    """PEM file of the certificate chain."""
+    tls_key: Path | None = None
+    """PEM file of the private key."""
+    client_ca: Path | None = None
+    """PEM file of the authorities whose client certificates are required."""
+    trusted_proxy: str | None = None
+    """Address or network of a proxy that ends TLS in front of the gateway."""
+    drain_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """How long requests in flight may take to end after SIGTERM."""
+
+
+class Limits(_Group):
+    """How much one request may bring, and how slowly."""
+
+    body_bytes: int = Field(default=1 << 20, ge=1024)
+    """Largest request body, bytes."""
+    text_chars: int = Field(default=200_000, ge=1)
+    """Longest text, Unicode code points."""
+    nesting: int = Field(default=16, ge=2, le=100)
+    """Deepest nesting of arrays and objects in a body."""
+    header_bytes: int = Field(default=16_384, ge=1024)
+    """Request line and headers together, bytes."""
+    token_bytes: int = Field(default=8_192, ge=512)
+    """Longest access token, bytes."""
+    header_seconds: float = Field(default=10.0, gt=0, le=10.0)
+    """Time in which the headers of a request must be complete."""
+    body_seconds: float = Field(default=10.0, gt=0)
+    """Time in which the body of a request must be complete."""
+    idle_seconds: float = Field(default=30.0, gt=0)
+    """How long a kept-alive connection may idle."""
+    connections: int = Field(default=2048, ge=1)
+    """Open connections for each worker."""
+    timeout_ms: int = Field(default=60_000, ge=1)
+    """Longest `timeout_ms` that a caller may ask for, milliseconds."""
+
+
+class Admission(_Group):
+    """How often one principal may call, for each worker."""
+
+    rate: float = Field(default=2_000.0, gt=0)
+    """Requests per second and principal."""
+    burst: int = Field(default=4_000, ge=1)
+    """Requests that a principal may send at once after a pause."""
+    concurrency: int = Field(default=256, ge=1)
+    """Requests in flight for each principal."""
+    in_flight: int = Field(default=512, ge=1)
+    """Requests in flight for all principals together."""
+    quota: int = Field(default=0, ge=0)
+    """Requests per principal and UTC day; 0 sets no quota."""
+
+
+class Issuer(_Group):
+    """One token issuer and where its keys lie."""
+
+    issuer: str
+    """The `iss` of its tokens, byte for byte."""
+    audience: str
+    """The `aud` that its tokens must name."""
+    jwks_file: Path
+    """Its JSON Web Key Set."""
+    algorithms: tuple[str, ...] = ("ES256", "ES384", "EdDSA", "PS256", "RS256")
+    """Signature algorithms accepted from it, as far as a key agrees."""
+    token_types: tuple[str, ...] = ("at+jwt", "application/at+jwt")
+    """Accepted `typ` headers (RFC 9068 §2.1)."""
+
+
+class Auth(_Group):
+    """Who may call."""
+
+    issuers: tuple[Issuer, ...] = ()
+    """Token issuers. With none, on loopback, the development issuer is on."""
+    leeway_seconds: int = Field(default=30, ge=0, le=300)
+    """Clock difference allowed for `nbf` and `iat`; `exp` gets none."""
+    cache_tokens: int = Field(default=4_096, ge=0)
+    """Verified tokens kept, for each worker."""
+
+
+class Deid(_Group):
+    """How text is de-identified."""
+
+    policy: str = "safe_harbor"
+    """Policy where the request names none."""
+    inline_chars: int = Field(default=8_192, ge=256)
+    """Texts above this length go to a process of their own, so that short ones do not wait."""
+    processes: int = Field(default=1, ge=0, le=64)
+    """Processes for long texts, for each worker; 0 handles all in the worker."""
+
+
+class Engine(_Group):
+    """How models run."""
+
+    kind: Literal["onnx", "triton"] = "onnx"
+    """`onnx` runs models in this machine's processor; `triton` calls a Triton server."""
+    triton_url: str | None = None
+    """HOST:PORT of a Triton server's gRPC endpoint."""
+    sessions: int = Field(default=0, ge=0, le=256)
+    """Sessions that run batches side by side; 0 lets the warm-up choose."""
+    threads: int = Field(default=0, ge=0, le=256)
+    """Threads of each session; 0 lets the warm-up choose."""
+    queue_tokens: int = Field(default=65_536, ge=512)
+    """Tokens that may wait for a batch; above it requests are refused at once."""
+    bulk_age_seconds: float = Field(default=2.0, gt=0)
+    """Waiting this long makes a bulk row as urgent as an interactive one."""
+
+
+class Registry(_Group):
+    """Which models are served."""
+
+    models: tuple[str, ...] = ("sentiment",)
+    """Names of the models to serve."""
+    folder: Path | None = None
+    """Folder of models besides the shipped ones: `<folder>/<name>/manifest.json`."""
+
+
+class Audit(_Group):
+    """The tamper-evident record."""
+
+    folder: Path | None = None
+    """Folder of the audit store; by default `audit` in the state folder."""
+    queue: int = Field(default=10_000, ge=100)
+    """Records that may wait for a commit; above it requests are refused at once."""
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WARDGATE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    state: Path = Path(".wardgate")
+    """Folder of keys, control store and audit (mode 0700), locked by the running gateway."""
+    server: Server = Server()
+    """Where the gateway listens."""
+    limits: Limits = Limits()
+    """How much one request may bring, and how slowly."""
+    admission: Admission = Admission()
+    """How often one principal may call."""
+    auth: Auth = Auth()
+    """Who may call."""
+    deid: Deid = Deid()
+    """How text is de-identified."""
+    engine: Engine = Engine()
+    """How models run."""
+    registry: Registry = Registry()
+    """Which models are served."""
+    audit: Audit = Audit()
+    """The tamper-evident record."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- no .env file: secrets leak there
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- no secrets in the tree
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags win over variables, variables over the TOML file."""
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        config = os.environ.get("WARDGATE_CONFIG")
+        if config:
+            sources += (TomlConfigSettingsSource(settings_cls, Path(config)),)
+        return sources
+
+
+def load(**flags: object) -> Settings:
+    """Read and check all settings; `flags` are what the command line gave, by group.
+
+    Raises SettingsInvalid with every wrong setting by name, and never with its value.
+    """
+    config = os.environ.get("WARDGATE_CONFIG")
+    if config and not Path(config).is_file():
+        raise SettingsInvalid("WARDGATE_CONFIG names a file that does not exist.")
+    unknown = sorted(_unknown_variables())
+    if unknown:
+        raise SettingsInvalid(
+            f"Unknown settings: {', '.join(unknown)}. docs/reference/settings.md lists all."
+        )
+    try:
+        return Settings(**flags)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors(include_input=False, include_context=False, include_url=False)
+        ]
+        raise SettingsInvalid("Settings refused: " + "; ".join(lines)) from None
+    except ValueError:  # a TOML file or a JSON value that does not parse; its text may be a secret
+        raise SettingsInvalid("Settings refused: a file or value does not parse.") from None
+
+
+def _unknown_variables() -> set[str]:
+    """Names of `WARDGATE_*` variables that no setting has."""
+    known = set(NOT_SETTINGS)
+    for name, info in Settings.model_fields.items():
+        known.add(f"WARDGATE_{name.upper()}")
+        group = info.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            known |= {f"WARDGATE_{name.upper()}__{leaf.upper()}" for leaf in group.model_fields}
+    return {name for name in os.environ if name.startswith("WARDGATE_")} - known

@@ -1,0 +1,77 @@
+"""Every metric and hop name, once, with its unit and labels. No label ever holds PHI.
+
+Labels take values from closed sets alone (routes, error reasons, entity types, hop names), so that a
+caller cannot make series. With several workers `PROMETHEUS_MULTIPROC_DIR` is set by the supervisor
+before this module is imported, and the values of all processes are summed.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+HOPS = (
+    "auth",
+    "admit",
+    "read",
+    "authorize",
+    "deid",
+    "tokenize",
+    "intent",
+    "infer",
+    "post",
+    "outcome",
+)
+"""The steps of a request in order; the names in `Server-Timing` and in audit records."""
+
+_SECONDS = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+
+REQUESTS = Counter(
+    "wardgate_requests_total", "Requests answered, by route and status.", ("route", "status")
+)
+REFUSALS = Counter(
+    "wardgate_refusals_total", "Requests refused, by route and reason.", ("route", "reason")
+)
+REQUEST_SECONDS = Histogram(
+    "wardgate_request_seconds",
+    "Time from the first byte of a request to its reply, seconds.",
+    ("route",),
+    buckets=_SECONDS,
+)
+HOP_SECONDS = Histogram(
+    "wardgate_hop_seconds", "Time of one step of a request, seconds.", ("hop",), buckets=_SECONDS
+)
+IN_FLIGHT = Gauge(
+    "wardgate_in_flight", "Requests admitted and not yet answered.", multiprocess_mode="livesum"
+)
+PHI_SPANS = Counter("wardgate_phi_spans_total", "Spans of PHI found, by type.", ("type",))
+BATCH_ROWS = Histogram(
+    "wardgate_batch_rows", "Rows in a batch.", ("model",), buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+BATCH_PADDING = Histogram(
+    "wardgate_batch_padding_ratio",
+    "Share of a batch's tokens that are padding.",
+    ("model",),
+    buckets=(0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9),
+)
+QUEUE_SECONDS = Histogram(
+    "wardgate_queue_seconds",
+    "Time a row waited for its batch, seconds, by priority.",
+    ("priority",),
+    buckets=_SECONDS,
+)
+QUEUE_TOKENS = Gauge(
+    "wardgate_queue_tokens", "Tokens waiting for a batch.", multiprocess_mode="livesum"
+)
+AUDIT_RECORDS = Counter("wardgate_audit_records_total", "Audit records made durable.", ("kind",))
+AUDIT_COMMIT_SECONDS = Histogram(
+    "wardgate_audit_commit_seconds", "Time of one audit group commit, seconds.", buckets=_SECONDS
+)
+READY = Gauge(
+    "wardgate_ready", "1 where a readiness check holds.", ("check",), multiprocess_mode="livemin"
+)
+WORKER_RESTARTS = Counter(
+    "wardgate_process_restarts_total", "Processes replaced by the supervisor.", ("process",)
+)

@@ -1,0 +1,1 @@
+"""The shells of the flow: HTTP in front, processes around."""
