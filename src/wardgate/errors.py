@@ -78,6 +78,13 @@ class Forbidden(WardgateError):
     sentence = "The access token holds no scope for this route, model or policy."
 
 
+class ProxyRefused(WardgateError):
+    """The development issuer is on and the request came through a proxy."""
+
+    slug, status, title = "proxy-refused", 403, "Not through a proxy"
+    sentence = "The development issuer answers direct loopback callers alone; configure an issuer."
+
+
 class NotFound(WardgateError):
     """There is no such route, or none that this caller may know of."""
 

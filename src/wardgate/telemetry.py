@@ -1,8 +1,8 @@
 """Every metric and hop name, once, with its unit and labels. No label ever holds PHI.
 
-Labels take values from closed sets alone (routes, error reasons, entity types, hop names), so that a
-caller cannot make series. With several workers `PROMETHEUS_MULTIPROC_DIR` is set by the supervisor
-before this module is imported, and the values of all processes are summed.
+Labels take values from closed sets alone (routes, error reasons, entity types, hop names), so that
+a caller cannot make series. With several workers the supervisor adds up the values of all processes
+(`web/metrics.py`).
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ REQUEST_SECONDS = Histogram(
 HOP_SECONDS = Histogram(
     "wardgate_hop_seconds", "Time of one step of a request, seconds.", ("hop",), buckets=_SECONDS
 )
-IN_FLIGHT = Gauge(
-    "wardgate_in_flight", "Requests admitted and not yet answered.", multiprocess_mode="livesum"
-)
+IN_FLIGHT = Gauge("wardgate_in_flight", "Requests admitted and not yet answered.")
 PHI_SPANS = Counter("wardgate_phi_spans_total", "Spans of PHI found, by type.", ("type",))
 BATCH_ROWS = Histogram(
     "wardgate_batch_rows", "Rows in a batch.", ("model",), buckets=(1, 2, 4, 8, 16, 32, 64)
@@ -62,16 +60,12 @@ QUEUE_SECONDS = Histogram(
     ("priority",),
     buckets=_SECONDS,
 )
-QUEUE_TOKENS = Gauge(
-    "wardgate_queue_tokens", "Tokens waiting for a batch.", multiprocess_mode="livesum"
-)
+QUEUE_TOKENS = Gauge("wardgate_queue_tokens", "Tokens waiting for a batch.")
 AUDIT_RECORDS = Counter("wardgate_audit_records_total", "Audit records made durable.", ("kind",))
 AUDIT_COMMIT_SECONDS = Histogram(
     "wardgate_audit_commit_seconds", "Time of one audit group commit, seconds.", buckets=_SECONDS
 )
-READY = Gauge(
-    "wardgate_ready", "1 where a readiness check holds.", ("check",), multiprocess_mode="livemin"
-)
+READY = Gauge("wardgate_ready", "1 where a readiness check holds.", ("check",))
 WORKER_RESTARTS = Counter(
     "wardgate_process_restarts_total", "Processes replaced by the supervisor.", ("process",)
 )

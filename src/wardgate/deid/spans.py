@@ -1,0 +1,150 @@
+"""Spans and alignment: resolve candidates that overlap, put replacements in, map offsets.
+
+Decides which candidate wins and where everything stands afterwards. Never decides what is PHI.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from itertools import chain
+
+from wardgate.types import EntityType, Replacement
+
+
+class Place(StrEnum):
+    """What a LOCATION is; policies treat these apart (45 CFR 164.514(b)(2)(i)(B), (e)(2)(ii))."""
+
+    STREET = "STREET"
+    CITY = "CITY"
+    COUNTY = "COUNTY"
+    ZIP = "ZIP"
+    FACILITY = "FACILITY"
+
+
+DateParts = tuple[int, int, int, bool]
+"""Year, month and day of a date (0 where it has none), and whether it is a date of birth."""
+
+Detail = DateParts | Place | None
+"""What a generalisation needs to know of a candidate besides its text."""
+
+Candidate = tuple[int, int, EntityType, float, Detail]
+"""Start, end, label, score and detail. A bare tuple: a dense note makes ten thousand of them."""
+
+
+def resolve(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return sorted, disjoint candidates that cover every character that any candidate covered.
+
+    A candidate inside another goes. Two that overlap in part become one with the label of the more
+    certain: dropping either would leave a part of it in the text.
+    """
+    ordered = sorted(candidates, key=_start_then_longest)
+    kept: list[Candidate] = []
+    end = -1
+    for candidate in ordered:
+        start, stop = candidate[0], candidate[1]
+        if start >= end:
+            if stop > start:
+                kept.append(candidate)
+                end = stop
+        elif stop > end:
+            last = kept[-1]
+            winner = last if last[3] >= candidate[3] else candidate
+            kept[-1] = (last[0], stop, winner[2], winner[3], None)
+            end = stop
+        elif stop == end and start == kept[-1][0] and candidate[3] > kept[-1][3]:
+            kept[-1] = candidate
+    return kept
+
+
+def _start_then_longest(candidate: Candidate) -> tuple[int, int]:
+    return candidate[0], -candidate[1]
+
+
+def replace(
+    text: str, edits: Sequence[tuple[int, int, str]]
+) -> tuple[str, tuple[Replacement, ...]]:
+    """Put replacements into `text`: `edits` are sorted, disjoint `(start, end, new)`.
+
+    Returns the new text and, for each edit, where it stood and stands (code points).
+    """
+    if not edits:
+        return text, ()
+    pieces: list[str] = []
+    alignment: list[Replacement] = []
+    done = shift = 0
+    for start, end, new in edits:
+        pieces.append(text[done:start])
+        pieces.append(new)
+        out = start + shift
+        alignment.append(Replacement(start, end, out, out + len(new)))
+        shift += len(new) - (end - start)
+        done = end
+    pieces.append(text[done:])
+    return "".join(pieces), tuple(alignment)
+
+
+def to_input(start: int, end: int, alignment: Sequence[Replacement]) -> tuple[int, int]:
+    """Map `[start, end)` of the output to the input; an end inside a replacement takes it whole."""
+    return (
+        _map(start, alignment, back=True, upper=False),
+        _map(end, alignment, back=True, upper=True),
+    )
+
+
+def to_output(start: int, end: int, alignment: Sequence[Replacement]) -> tuple[int, int]:
+    """Map `[start, end)` of the input to the output; an end inside a replacement takes it whole."""
+    return (
+        _map(start, alignment, back=False, upper=False),
+        _map(end, alignment, back=False, upper=True),
+    )
+
+
+def _map(offset: int, alignment: Sequence[Replacement], *, back: bool, upper: bool) -> int:
+    if back:
+        at = bisect_right(alignment, offset, key=lambda r: r.out_start) - 1
+    else:
+        at = bisect_right(alignment, offset, key=lambda r: r.start) - 1
+    if at < 0:
+        return offset
+    last = alignment[at]
+    here = (last.out_start, last.out_end) if back else (last.start, last.end)
+    there = (last.start, last.end) if back else (last.out_start, last.out_end)
+    if offset >= here[1]:
+        return offset - here[1] + there[1]
+    if offset == here[0]:
+        return there[0]
+    return there[1] if upper else there[0]
+
+
+def outside(candidates: Iterable[Candidate], protected: Sequence[tuple[int, int]]) -> list[Candidate]:
+    """Return what of the candidates lies outside the sorted, disjoint `protected` ranges.
+
+    A candidate that runs into a protected range is cut to its parts outside, each without detail.
+    """
+    if not protected:
+        return list(candidates)
+    starts = [start for start, _ in protected]
+    return list(chain.from_iterable(_cut(c, protected, starts) for c in candidates))
+
+
+def _cut(
+    candidate: Candidate, protected: Sequence[tuple[int, int]], starts: list[int]
+) -> list[Candidate]:
+    start, end, label, score, _ = candidate
+    at = max(bisect_right(starts, start) - 1, 0)
+    if protected[at][1] <= start:
+        at += 1
+    if at >= len(protected) or protected[at][0] >= end:
+        return [candidate]
+    parts: list[Candidate] = []
+    while at < len(protected) and protected[at][0] < end:
+        low, high = protected[at]
+        if low > start:
+            parts.append((start, low, label, score, None))
+        start = max(start, high)
+        at += 1
+    if start < end:
+        parts.append((start, end, label, score, None))
+    return parts

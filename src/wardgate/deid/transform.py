@@ -1,0 +1,93 @@
+"""What stands in place of PHI: typed tags, `90+`, three ZIP digits, the year alone.
+
+Each form is one that a second pass leaves as it is. Pure: the reference date comes in.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from functools import cache
+from importlib import resources
+
+from wardgate.deid.policy import Action, Policy
+from wardgate.deid.spans import Candidate, Place
+from wardgate.types import EntityType
+
+OLDEST_TOLD = 89
+"""Ages above it are told as `90+` (45 CFR 164.514(b)(2)(i)(C))."""
+SMALLEST_ZIP3 = 20_000
+"""A prefix stays only where more people than this live (45 CFR 164.514(b)(2)(i)(B)(1))."""
+
+AGE_FORM = "90+"
+TAG = re.compile(
+    r"\[(?:" + "|".join(EntityType) + r")\]|(?<![0-9])[0-9]{3}\*\*|(?<![0-9])90\+(?![0-9])"
+)
+"""What this module writes, years aside; detectors leave it alone."""
+
+_TAGS = {label: f"[{label}]" for label in EntityType}
+
+
+def replacement(
+    text: str, candidate: Candidate, policy: Policy, reference: dt.date | None
+) -> str | None:
+    """Return what takes the candidate's place in `text`, or None where the policy keeps it.
+
+    `reference` is the note's own date or today's; None is unknown and lets no year through.
+    """
+    start, end, label, _, detail = candidate
+    place = detail if isinstance(detail, Place) else None
+    action = policy.action(label, place)
+    if action is Action.KEEP:
+        return None
+    if action is Action.GENERALIZE:
+        if label is EntityType.DATE:
+            if isinstance(detail, tuple):
+                return year_alone(detail[0], detail[1], detail[2], reference) or _TAGS[label]
+        elif label is EntityType.AGE:
+            return AGE_FORM
+        elif place is Place.ZIP:
+            return zip3(text[start:end])
+    return _TAGS[label]
+
+
+def zip3(code: str) -> str:
+    """Return `021**` where more than 20,000 people share the first three digits, else `000**`.
+
+    Population: 2020 Census DHC table P1, summed over ZCTA5 by prefix; unlisted prefixes are `000`.
+    """
+    digits = "".join(char for char in code if char.isdecimal())
+    if len(digits) < 3 or not digits.isascii():
+        return "000**"
+    prefix = digits[:3]
+    return f"{prefix}**" if prefix in _populous() else "000**"
+
+
+def year_alone(year: int, month: int, day: int, reference: dt.date | None) -> str:
+    """Return the year of a date as text, or nothing where it may not be told.
+
+    It may not where there is none, where the reference date is unknown, or where it shows an age
+    over 89 (`shows_over_89`). `month` and `day` are 0 where the date has none.
+    """
+    if not year or reference is None or shows_over_89(year, month, day, reference):
+        return ""
+    return str(year)
+
+
+def shows_over_89(year: int, month: int, day: int, reference: dt.date) -> bool:
+    """Whether someone alive on that date is over 89 on the reference date.
+
+    A whole date is counted to the day: 90 years to the day is over 89. Without a day the year
+    decides, so that a year in which it could be so counts as showing it.
+    """
+    elapsed = reference.year - year
+    if month and day and (reference.month, reference.day) < (month, day):
+        elapsed -= 1
+    return elapsed > OLDEST_TOLD
+
+
+@cache
+def _populous() -> frozenset[str]:
+    table = resources.files("wardgate.deid").joinpath("data/zip3_2020.csv").read_text("ascii")
+    rows = (line.split(",") for line in table.split()[1:])
+    return frozenset(prefix for prefix, people in rows if int(people) > SMALLEST_ZIP3)

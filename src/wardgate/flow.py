@@ -1,0 +1,414 @@
+"""One request, top to bottom.
+
+    enter        authenticate -> permit -> admit       from the request line and headers alone
+    (the shell reads and parses the body)
+    predict      authorize -> intent -> de-identify -> tokenize -> infer -> postprocess -> outcome
+    deidentify   authorize -> intent -> de-identify -> outcome
+
+HTTP, gRPC, batch jobs and the command line are shells around these three calls. The order is fixed
+and every step fails closed: an exception anywhere ends the request with a refusal and an outcome
+record, and never with text. The steps are plain calls to the collaborators that the constructor
+takes; nothing here knows HTTP, SQLite or ONNX.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wardgate.errors import (
+    DeadlineExceeded,
+    ModelUnknown,
+    WardgateError,
+)
+from wardgate.telemetry import HOP_SECONDS, IN_FLIGHT, PHI_SPANS, REFUSALS
+from wardgate.types import (
+    PHI,
+    CleanText,
+    Decision,
+    Deidentified,
+    Encoding,
+    Intent,
+    Logits,
+    ModelId,
+    Outcome,
+    Permission,
+    Prediction,
+    Principal,
+    Priority,
+    Refusal,
+    RequestContext,
+)
+
+_LONG = 4_096
+"""Texts above this many characters are tokenized in a thread."""
+
+# -- the collaborators, by what the flow needs of them --------------------------------------------
+
+
+class Authenticator(Protocol):
+    """Proves who is calling."""
+
+    def cached(self, authorization: Sequence[bytes], *, now: float) -> Principal | None:
+        """Return the principal of a token verified before, or None."""
+
+    async def authenticate(self, authorization: Sequence[bytes], *, now: float) -> Principal:
+        """Verify a token; raises TokenMissing, TokenInvalid, KeysUnavailable or Overloaded."""
+
+
+class Slot(Protocol):
+    """The room that one admitted request takes."""
+
+    def release(self) -> None:
+        """Give the room back; a second call does nothing."""
+
+
+class Admission(Protocol):
+    """Decides how often a principal may call."""
+
+    def admit(self, principal: Principal, now: float) -> Slot:
+        """Take room for one request; raises one of the 429 errors or Overloaded."""
+
+
+class Authorizer(Protocol):
+    """Decides what a principal may do; pure."""
+
+    def __call__(
+        self,
+        principal: Principal,
+        *,
+        action: Permission,
+        model: str | None,
+        policy: str | None,
+        purpose: str | None,
+    ) -> Decision:
+        """Return the decision with its obligations; raises Forbidden or PolicyUnknown."""
+
+
+class Detector(Protocol):
+    """Finds PHI and replaces it."""
+
+    def policy_hash(self, policy: str) -> str:
+        """Return the SHA-256 of a policy, hex; raises PolicyUnknown."""
+
+    async def deidentify(
+        self, text: PHI, *, policy: str, context: RequestContext, deadline: float
+    ) -> Deidentified:
+        """Return de-identified text; raises DetectorFailed, Overloaded or DeadlineExceeded."""
+
+    def pseudonym(self, patient: PHI, *, tenant: str) -> str:
+        """Return the keyed pseudonym of a patient reference within a tenant, hex."""
+
+
+class Engine(Protocol):
+    """Runs models."""
+
+    @property
+    def local(self) -> bool:
+        """Whether rows stay in this process."""
+
+    async def infer(
+        self, model: str, encoding: Encoding, *, deadline: float, priority: Priority
+    ) -> Logits:
+        """Return logits, one row for each row of the encoding; `deadline` in monotonic seconds."""
+
+
+class Recorder(Protocol):
+    """Keeps the audit record."""
+
+    def intent(self, intent: Intent) -> Awaitable[None]:
+        """Queue an intent at once; the awaitable ends when it is durable."""
+
+    def outcome(self, outcome: Outcome) -> Awaitable[None]:
+        """Queue an outcome at once; the awaitable ends when it is durable."""
+
+    def refusal(self, refusal: Refusal) -> None:
+        """Count a refusal; never waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as the flow uses it: tokenizer in front, labels and join rule behind."""
+
+    id: ModelId
+    tokenize: Callable[[CleanText], Encoding]
+    postprocess: Callable[[Logits], Prediction]
+
+
+# -- what goes in and comes out -------------------------------------------------------------------
+
+
+class Hops:
+    """A stopwatch over the steps of one request; `mark(name)` ends the step that ran until now."""
+
+    __slots__ = ("_last", "seconds", "started")
+
+    def __init__(self) -> None:
+        self.started = self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def mark(self, hop: str) -> None:
+        """Book the time since the last mark to `hop`, seconds."""
+        now = time.perf_counter()
+        self.seconds[hop] = self.seconds.get(hop, 0.0) + now - self._last
+        self._last = now
+
+    def microseconds(self) -> dict[str, int]:
+        """Return whole microseconds by hop."""
+        return {hop: int(seconds * 1e6) for hop, seconds in self.seconds.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a request before its body: the request line, headers and connection."""
+
+    request_id: str
+    trace_id: str
+    route: str
+    permission: Permission
+    authorization: Sequence[bytes]
+    """Every `Authorization` header value as sent."""
+    peer: str | None
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A caller that is known, permitted and admitted; holds its room until `leave()`."""
+
+    head: Head
+    principal: Principal
+    slot: Slot
+    hops: Hops
+
+    def leave(self) -> None:
+        """Give the room back."""
+        self.slot.release()
+        IN_FLIGHT.dec()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The body of a request, parsed."""
+
+    text: PHI
+    context: RequestContext
+    body_digest: str
+    """Keyed digest of the body as sent, hex."""
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What leaves the gateway."""
+
+    deidentified: Deidentified
+    prediction: Prediction | None = None
+    model: ModelId | None = None
+    windows: int = 0
+
+
+@dataclass(slots=True)
+class Flow:
+    """The request's path, wired once in `web/app.py`."""
+
+    authenticator: Authenticator
+    permit: Callable[[Principal, Permission], None]
+    admission: Admission
+    authorize: Authorizer
+    detector: Detector
+    engine: Engine
+    recorder: Recorder
+    models: Mapping[str, ServedModel]
+    outcome_seconds: float = 10.0
+    """How long an outcome may take to become durable before the reply is refused."""
+    clock: Callable[[], float] = field(default=time.time)
+
+    async def enter(self, head: Head, hops: Hops) -> Admitted:
+        """Authenticate, permit and admit from the headers alone; a refusal is recorded here."""
+        principal = None
+        try:
+            now = self.clock()
+            principal = self.authenticator.cached(head.authorization, now=now)
+            if principal is None:
+                principal = await self.authenticator.authenticate(head.authorization, now=now)
+            hops.mark("auth")
+            self.permit(principal, head.permission)
+            slot = self.admission.admit(principal, now)
+            hops.mark("admit")
+        except WardgateError as error:
+            self.refuse(head, error, principal)
+            raise
+        IN_FLIGHT.inc()
+        return Admitted(head, principal, slot, hops)
+
+    def refuse(self, head: Head, error: WardgateError, principal: Principal | None) -> None:
+        """Record that a call was turned away before an intent."""
+        REFUSALS.labels(head.route, error.reason).inc()
+        self.recorder.refusal(
+            Refusal(
+                route=head.route,
+                status=error.status,
+                reason=error.reason,
+                principal=principal,
+                peer=head.peer,
+            )
+        )
+
+    async def predict(self, admitted: Admitted, ask: Ask) -> Reply:
+        """De-identify a note and run a model on what is left of it."""
+        decision = self._authorize(admitted, ask, Permission.INFER)
+        model = self.models.get(ask.model or "")
+        if model is None:  # not before `authorize`: who may not infer learns no model names
+            error = ModelUnknown()
+            self.refuse(admitted.head, error, admitted.principal)
+            raise error
+
+        async def work(intent: Awaitable[None], deadline: float) -> Reply:
+            clean = await self._deidentify(admitted, ask, decision, deadline)
+            if len(clean.text) > _LONG:  # native and off the interpreter lock, but not instant
+                encoding = await asyncio.to_thread(model.tokenize, clean.text)
+            else:
+                encoding = model.tokenize(clean.text)
+            admitted.hops.mark("tokenize")
+            if not self.engine.local:
+                await intent
+                admitted.hops.mark("intent")
+            logits = await self.engine.infer(
+                model.id.name, encoding, deadline=deadline, priority=ask.context.priority
+            )
+            admitted.hops.mark("infer")
+            prediction = model.postprocess(logits)
+            admitted.hops.mark("post")
+            return Reply(clean, prediction, model.id, encoding.windows)
+
+        return await self._record(admitted, ask, decision, model.id, work)
+
+    async def deidentify(self, admitted: Admitted, ask: Ask) -> Reply:
+        """De-identify a note and return it."""
+        decision = self._authorize(admitted, ask, Permission.DEID)
+
+        async def work(_: Awaitable[None], deadline: float) -> Reply:
+            return Reply(await self._deidentify(admitted, ask, decision, deadline))
+
+        return await self._record(admitted, ask, decision, None, work)
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def _authorize(self, admitted: Admitted, ask: Ask, action: Permission) -> Decision:
+        """Decide on model, policy and purpose; a refusal is recorded."""
+        try:
+            decision = self.authorize(
+                admitted.principal,
+                action=action,
+                model=ask.model,
+                policy=ask.context.policy,
+                purpose=ask.context.purpose,
+            )
+        except WardgateError as error:
+            self.refuse(admitted.head, error, admitted.principal)
+            raise
+        admitted.hops.mark("authorize")
+        return decision
+
+    async def _deidentify(
+        self, admitted: Admitted, ask: Ask, decision: Decision, deadline: float
+    ) -> Deidentified:
+        """Find PHI and replace it, by the policy that was decided."""
+        clean = await self.detector.deidentify(
+            ask.text, policy=decision.policy, context=ask.context, deadline=deadline
+        )
+        admitted.hops.mark("deid")
+        for entity, count in clean.counts.items():
+            PHI_SPANS.labels(entity).inc(count)
+        return clean
+
+    async def _record(
+        self,
+        admitted: Admitted,
+        ask: Ask,
+        decision: Decision,
+        model: ModelId | None,
+        work: Callable[[Awaitable[None], float], Awaitable[Reply]],
+    ) -> Reply:
+        """Queue the intent, do the work within the caller's deadline, write the outcome.
+
+        Both records are durable before the reply is returned. If they cannot be, the reply is
+        withheld: AuditUnavailable is raised in its place.
+        """
+        timeout = ask.context.timeout_ms / 1000
+        intent = self._intend(admitted, ask, decision, model)
+        admitted.hops.mark("intent")
+        reply: Reply | None = None
+        refused: WardgateError | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                reply = await work(intent, time.monotonic() + timeout)
+        except TimeoutError:
+            refused = DeadlineExceeded()
+        except WardgateError as error:
+            refused = error
+        except asyncio.CancelledError:
+            self._outcome(admitted, 499, "client-left")  # 499: nginx's "client closed request"
+            raise
+        except Exception:
+            self._outcome(admitted, 500, "internal")
+            raise
+        if refused is not None:
+            durable = self._outcome(admitted, refused.status, refused.reason)
+        else:
+            durable = self._outcome(admitted, 200, "ok", reply)
+        try:
+            async with asyncio.timeout(self.outcome_seconds):
+                await durable
+                await intent
+        except TimeoutError:
+            raise AuditUnavailable from None
+        admitted.hops.mark("outcome")
+        for hop, seconds in admitted.hops.seconds.items():
+            HOP_SECONDS.labels(hop).observe(seconds)
+        if refused is not None:
+            raise refused
+        assert reply is not None
+        return reply
+
+    def _intend(
+        self, admitted: Admitted, ask: Ask, decision: Decision, model: ModelId | None
+    ) -> Awaitable[None]:
+        """Queue the intent; what is returned ends when it is durable."""
+        head, principal, context = admitted.head, admitted.principal, ask.context
+        patient = context.patient
+        return self.recorder.intent(
+            Intent(
+                request_id=head.request_id,
+                trace_id=head.trace_id,
+                principal=principal,
+                route=head.route,
+                purpose=context.purpose,
+                policy=decision.policy,
+                policy_hash=self.detector.policy_hash(decision.policy),
+                model=model,
+                patient_pseudonym=(
+                    self.detector.pseudonym(patient, tenant=principal.tenant) if patient else None
+                ),
+                body_digest=ask.body_digest,
+                obligations=decision.obligations,
+            )
+        )
+
+    def _outcome(
+        self, admitted: Admitted, status: int, reason: str, reply: Reply | None = None
+    ) -> Awaitable[None]:
+        """Queue the outcome; what is returned ends when it is durable."""
+        return self.recorder.outcome(
+            Outcome(
+                request_id=admitted.head.request_id,
+                tenant=admitted.principal.tenant,
+                status=status,
+                reason=reason,
+                phi_counts=reply.deidentified.counts if reply else {},
+                hops_us=admitted.hops.microseconds(),
+            )
+        )

@@ -1,0 +1,155 @@
+"""What every request and reply gets, whatever the route: identity, headers, and a last resort.
+
+The order is visible here: `Door` gives the request its id and trace, passes it on, adds the headers
+that every reply carries, and turns whatever was raised into problem+json. No business is decided
+here. An exception that no class of ours describes is answered with `internal` and logged by the
+names of its type and place alone: its message may quote the text of a caller.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wardgate.errors import WardgateError
+from wardgate.flow import Hops
+from wardgate.telemetry import REQUEST_SECONDS, REQUESTS
+from wardgate.web.problems import problem
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger("wardgate")
+
+_UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\Z")
+_STANDING: tuple[tuple[bytes, bytes], ...] = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP request as the shells see it; kept in `scope["wardgate"]`."""
+
+    request_id: str
+    trace_id: str
+    """32 hex digits, the caller's where it sent a valid `traceparent` (W3C Trace Context §3.2)."""
+    span_id: str
+    flags: str
+    hops: Hops
+    route: str = "other"
+    """The route's own path, or `other`: what a caller typed never becomes a metric's label."""
+    started: bool = False
+    status: int = 500
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Headers that the reply shall carry besides its own."""
+
+
+class Door:
+    """The outermost wrapper of the application."""
+
+    def __init__(self, app: App, *, draining: Callable[[], bool]) -> None:
+        self._app = app
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; never raises but for cancellation."""
+        if scope["type"] != "http":
+            return
+        call = _open(scope)
+        scope["wardgate"] = call
+
+        async def reply(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                call.started = True
+                call.status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *self._headers(call, message["headers"]),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, reply)
+        except WardgateError as error:
+            await self._refuse(call, error, reply)
+        except Exception as error:  # noqa: BLE001 -- the last resort; see the module's docstring
+            _log_fault(error, call)
+            await self._refuse(call, WardgateError(), reply)
+        REQUESTS.labels(call.route, call.status).inc()
+        REQUEST_SECONDS.labels(call.route).observe(_since(call))
+
+    async def _refuse(self, call: Call, error: WardgateError, send: Send) -> None:
+        """Send a problem, unless a reply has begun; then the connection breaks off."""
+        if call.started:
+            raise RuntimeError("a reply that had begun could not be completed")
+        status, headers, body = problem(error, request_id=call.request_id)
+        await send_reply(send, status, headers, body)
+
+    def _headers(self, call: Call, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return the headers that every reply carries, without those it has already."""
+        names = {name for name, _ in given}
+        added = [item for item in _STANDING if item[0] not in names]
+        added.append((b"x-request-id", call.request_id.encode()))
+        added.append((b"traceparent", f"00-{call.trace_id}-{call.span_id}-{call.flags}".encode()))
+        if call.hops.seconds:
+            added.append((b"server-timing", _server_timing(call.hops)))
+        added.extend(call.headers)
+        if self._draining():
+            added.append((b"connection", b"close"))
+        return added
+
+
+async def send_reply(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    """Send a whole reply."""
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _open(scope: Scope) -> Call:
+    """Take the id and trace of a request from its headers, or make them."""
+    request_id = trace = None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            # A UUID says nothing about a patient; anything else might.
+            request_id = value.decode().lower() if _UUID.match(value) else None
+        elif name == b"traceparent":
+            trace = _TRACEPARENT.match(value)
+    span_id = os.urandom(8).hex()
+    if trace is not None and int(trace[1], 16) and int(trace[2], 16):
+        trace_id, flags = trace[1].decode(), "01" if int(trace[3], 16) & 1 else "00"
+    else:
+        trace_id, flags = os.urandom(16).hex(), "00"
+    return Call(request_id or str(uuid.uuid4()), trace_id, span_id, flags, Hops())
+
+
+def _server_timing(hops: Hops) -> bytes:
+    """Return milliseconds by hop in the form of W3C Server Timing §3."""
+    return ", ".join(f"{hop};dur={s * 1e3:.3f}" for hop, s in hops.seconds.items()).encode()
+
+
+def _since(call: Call) -> float:
+    """Seconds since the request began."""
+    return Hops().started - call.hops.started
+
+
+def _log_fault(error: BaseException, call: Call) -> None:
+    """Log a fault by type and place; its message and its values may hold PHI and stay out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"  # noqa: PTH119
+    log.error("internal fault %s at %s request %s", type(error).__name__, place, call.request_id)

@@ -1,0 +1,191 @@
+"""The development issuer's routes: `/oauth2/token` and `/.well-known/jwks.json`.
+
+The client proves itself in the header (`client_secret_basic`, RFC 6749 §2.3.1), so that here too
+nothing of a body is read before the caller is known. The issuer exists only on loopback and refuses
+what comes through a proxy: behind one, everybody would look local.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote_plus
+
+import orjson
+
+from wardgate.errors import (
+    BodyIncomplete,
+    BodyTimeout,
+    BodyTooLarge,
+    ClientInvalid,
+    ContentTypeUnsupported,
+    GrantInvalid,
+    ProxyRefused,
+    WardgateError,
+)
+from wardgate.flow import Flow, Head
+from wardgate.types import Permission
+from wardgate.web.body import check_headers, read
+from wardgate.web.middleware import Call, Receive, Scope, Send, send_reply
+from wardgate.web.problems import problem
+from wardgate.web.routes import Endpoint
+from wardgate.web.schemas import JwksReply, TokenBody, TokenReply
+
+_FORM = b"application/x-www-form-urlencoded"
+_BODY_BYTES = 4_096
+_JSON = (b"content-type", b"application/json")
+_RFC6749 = {"client-invalid": "invalid_client", "grant-invalid": "invalid_request"}
+_PROXY_HEADERS = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"}
+)
+
+
+class Issuer(Protocol):
+    """The development issuer, as these routes need it."""
+
+    def check_client(self, client_id: str, secret: str) -> None:
+        """Raise ClientInvalid unless id and secret are right; constant time."""
+
+    def grant(self, form: Mapping[str, str], *, client_id: str, now: float) -> dict[str, Any]:
+        """Return a token response (RFC 6749 §5.1); raises GrantInvalid."""
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public key set (RFC 7517 §5)."""
+
+
+def refuse_proxied(scope: Scope) -> None:
+    """Raise ProxyRefused for a request that came through a proxy."""
+    if any(name in _PROXY_HEADERS for name, _ in scope["headers"]):
+        raise ProxyRefused
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """The two routes."""
+
+    issuer: Issuer
+    flow: Flow
+    body_seconds: float
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the declarations of the routes."""
+        return [
+            Endpoint(
+                method="POST",
+                path="/oauth2/token",
+                permission=Permission.PUBLIC,
+                handler=self.token,
+                summary="Get an access token (development issuer)",
+                description=(
+                    "Client credentials grant (RFC 6749 §4.4). Id and secret in an `Authorization: "
+                    "Basic` header. On loopback alone; a production gateway names its own issuers."
+                ),
+                errors=(
+                    ClientInvalid,
+                    GrantInvalid,
+                    ProxyRefused,
+                    BodyIncomplete,
+                    BodyTimeout,
+                    BodyTooLarge,
+                    ContentTypeUnsupported,
+                ),
+                body=TokenBody,
+                body_media_type=_FORM.decode(),
+                body_example={"grant_type": "client_credentials", "scope": "infer:sentiment deid"},
+                reply=TokenReply,
+                reply_example={
+                    "access_token": "eyJhbGciOi...",
+                    "token_type": "Bearer",
+                    "expires_in": 3600,
+                    "scope": "infer:sentiment deid",
+                },
+            ),
+            Endpoint(
+                method="GET",
+                path="/.well-known/jwks.json",
+                permission=Permission.PUBLIC,
+                handler=self.jwks,
+                summary="Public keys of the development issuer",
+                description="A JSON Web Key Set (RFC 7517 §5).",
+                reply=JwksReply,
+                reply_example={
+                    "keys": [
+                        {
+                            "kty": "EC",
+                            "crv": "P-256",
+                            "alg": "ES256",
+                            "use": "sig",
+                            "kid": "dev-1",
+                            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+                        }
+                    ]
+                },
+            ),
+        ]
+
+    async def token(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer `POST /oauth2/token`."""
+        call: Call = scope["wardgate"]
+        try:
+            refuse_proxied(scope)
+            client_id, secret = _basic(scope)
+            self.issuer.check_client(client_id, secret)
+            check_headers(scope, media_type=_FORM, limit=_BODY_BYTES)
+            raw = await read(receive, limit=_BODY_BYTES, seconds=self.body_seconds)
+            granted = self.issuer.grant(_form(raw), client_id=client_id, now=time.time())
+        except WardgateError as error:
+            client = scope.get("client")
+            head = Head(
+                request_id=call.request_id,
+                trace_id=call.trace_id,
+                route=call.route,
+                permission=Permission.PUBLIC,
+                authorization=(),
+                peer=client[0] if client else None,
+            )
+            self.flow.refuse(head, error, None)
+            code = _RFC6749.get(error.slug)
+            if code is None:
+                raise
+            status, headers, body = problem(
+                error, request_id=call.request_id, extra={"error": code}
+            )
+            await send_reply(send, status, headers, body)
+            return
+        await send_reply(send, 200, [_JSON], orjson.dumps(granted))
+
+    async def jwks(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Answer `GET /.well-known/jwks.json`."""
+        await send_reply(send, 200, [_JSON], orjson.dumps(self.issuer.jwks()))
+
+
+def _basic(scope: Scope) -> tuple[str, str]:
+    """Return client id and secret from the one `Authorization: Basic` header (RFC 7617 §2)."""
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(values) != 1 or values[0][:6].lower() != b"basic ":
+        raise ClientInvalid("Send client id and secret in one 'Authorization: Basic' header.")
+    try:
+        pair = base64.b64decode(values[0][6:].strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise ClientInvalid from None
+    client_id, colon, secret = pair.partition(":")
+    if not colon:
+        raise ClientInvalid
+    return unquote_plus(client_id), unquote_plus(secret)
+
+
+def _form(raw: bytes) -> dict[str, str]:
+    """Return the fields of a form; a repeated field is refused (RFC 6749 §3.2)."""
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), strict_parsing=bool(raw), max_num_fields=8)
+    except (ValueError, UnicodeDecodeError):
+        raise GrantInvalid("The body must be form fields, each once.") from None
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise GrantInvalid("A form field stands twice.")
+    return found

@@ -1,0 +1,232 @@
+"""The bodies that callers send and get. Pydantic checks them; its own error texts never leave.
+
+Unknown fields are refused: a misspelt `policy` must not silently be the default. Pydantic's errors
+hold what was sent, so `parse` replaces them with a sentence that names known fields alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wardgate.errors import BodyInvalid, BodyNotJson, BodyNotUtf8, BodyTooDeep
+from wardgate.types import PHI, Priority, RequestContext
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+EXAMPLE_NOTE = (
+    "Pt John Smith, seen 03/14/2024 by Dr. Amy Lee. He feels much better on the new dose."
+)
+EXAMPLE_CLEAN = "Pt [NAME], seen 2024 by Dr. [NAME]. He feels much better on the new dose."
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
+    )
+
+
+class _Ask(_Body):
+    """Fields that every route takes besides its own."""
+
+    text: str
+    """Clinical text; its raw form never leaves the gateway."""
+    policy: Annotated[str, Field(pattern=_NAME)] | None = None
+    """De-identification policy by name; the default is the gateway's."""
+    purpose: Annotated[str, Field(pattern=r"^[A-Z]{2,16}$")] | None = None
+    """HL7 v3 PurposeOfUse code, such as `TREAT`."""
+    patient: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Opaque patient reference; recorded as a keyed pseudonym alone."""
+    priority: Literal["interactive", "bulk"] = "interactive"
+    """`bulk` yields to `interactive`, and ages so that it never starves."""
+    timeout_ms: Annotated[int, Field(ge=1)] = 10_000
+    """How long the caller will wait, milliseconds; capped by the gateway."""
+    reference_date: Annotated[dt.date, Field(strict=False)] | None = None
+    """The note's own date (YYYY-MM-DD), if known; decides which years show an age over 89."""
+
+    def context(self, *, timeout_cap_ms: int) -> RequestContext:
+        """Return the request context, the timeout capped."""
+        return RequestContext(
+            purpose=self.purpose,
+            patient=PHI(self.patient) if self.patient is not None else None,
+            priority=Priority.BULK if self.priority == "bulk" else Priority.INTERACTIVE,
+            timeout_ms=min(self.timeout_ms, timeout_cap_ms),
+            policy=self.policy,
+            reference_date=self.reference_date,
+        )
+
+
+class PredictBody(_Ask):
+    """What `POST /v1/predict` takes."""
+
+    model: Annotated[str, Field(pattern=_NAME)]
+    """Name of a served model."""
+
+
+class DeidentifyBody(_Ask):
+    """What `POST /v1/deidentify` takes."""
+
+
+class PredictReply(_Body):
+    """What `POST /v1/predict` returns."""
+
+    label: str
+    """The label with the highest score."""
+    score: float
+    """Its probability in [0, 1]."""
+    scores: dict[str, float]
+    """Probability by label; they sum to 1."""
+    text: str
+    """The de-identified text that the model saw."""
+    model: str
+    """Name of the model."""
+    version: str
+    """Version of the model that answered."""
+    policy: str
+    """Policy that was applied."""
+    policy_hash: str
+    """SHA-256 of that policy, hex."""
+    windows: int
+    """How many windows of the note the model saw; 1 where it fitted whole."""
+    request_id: str
+    """Id of the request in the audit record."""
+
+
+class SpanReply(_Body):
+    """A run of PHI in the text that was sent."""
+
+    start: int
+    """First Unicode code point of the span, 0-based."""
+    end: int
+    """Code point after the last of the span."""
+    label: str
+    """Entity type, such as `NAME`."""
+    score: float
+    """Confidence in [0, 1]."""
+
+
+class DeidentifyReply(_Body):
+    """What `POST /v1/deidentify` returns."""
+
+    text: str
+    """The de-identified text."""
+    spans: list[SpanReply]
+    """What was found, by position in the text that was sent."""
+    policy: str
+    """Policy that was applied."""
+    policy_hash: str
+    """SHA-256 of that policy, hex."""
+    request_id: str
+    """Id of the request in the audit record."""
+
+
+class ReadyReply(_Body):
+    """What `/readyz` returns, with status 200 or 503."""
+
+    ready: bool
+    """Whether every check holds."""
+    checks: dict[str, str]
+    """`ok`, or our own sentence on what is missing, by check."""
+
+
+class TokenBody(_Body):
+    """What `POST /oauth2/token` takes, as form fields."""
+
+    grant_type: Literal["client_credentials"]
+    """The only grant (RFC 6749 §4.4)."""
+    scope: str | None = None
+    """Scopes, separated by spaces; all that the client may have where left out."""
+
+
+class TokenReply(_Body):
+    """What `POST /oauth2/token` returns (RFC 6749 §5.1)."""
+
+    access_token: str
+    """The JWT (RFC 9068)."""
+    token_type: Literal["Bearer"]
+    """How to send it (RFC 6750)."""
+    expires_in: int
+    """Seconds that it is valid."""
+    scope: str
+    """Scopes that were granted."""
+
+
+class JwksReply(_Body):
+    """A JSON Web Key Set (RFC 7517 §5)."""
+
+    keys: list[dict[str, str]]
+    """Public keys."""
+
+
+_KINDS: dict[str, str] = {
+    "string_type": "must be a string",
+    "string_pattern_mismatch": "does not have the form of this field",
+    "string_too_short": "is too short",
+    "string_too_long": "is too long",
+    "int_type": "must be an integer",
+    "greater_than_equal": "is too small",
+    "literal_error": "is none of the values allowed",
+    "date_from_datetime_parsing": "must be a date as YYYY-MM-DD",
+    "date_parsing": "must be a date as YYYY-MM-DD",
+    "date_type": "must be a date as YYYY-MM-DD",
+    "missing": "is required",
+}
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def parse(kind: type[_Model], raw: bytes, *, nesting: int) -> _Model:
+    """Parse and check one JSON body, in one pass.
+
+    Raises BodyNotUtf8, BodyNotJson, BodyTooDeep (beyond `nesting` levels) or BodyInvalid, whose
+    detail names known fields and what they must be, and nothing of the input.
+    """
+    try:
+        return kind.model_validate_json(raw)
+    except ValidationError as error:
+        raise _refusal(kind, raw, error, nesting) from None
+
+
+def _refusal(
+    kind: type[BaseModel], raw: bytes, error: ValidationError, nesting: int
+) -> BodyInvalid | BodyNotJson | BodyNotUtf8 | BodyTooDeep:
+    """Return the refusal for what Pydantic found, in our own words."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return BodyNotUtf8()
+    if _nests_deeper(raw, nesting):
+        return BodyTooDeep(f"The request body nests deeper than {nesting} levels.")
+    items: list[Any] = list(
+        error.errors(include_input=False, include_context=False, include_url=False)
+    )
+    if any(item["type"] == "json_invalid" for item in items):
+        return BodyNotJson()
+    fields = kind.model_fields
+    found: list[str] = []
+    for item in items:
+        name = item["loc"][0] if item["loc"] else None
+        if item["type"] == "extra_forbidden":
+            found.append(f"unknown field (known: {', '.join(fields)})")
+        elif name in fields:
+            found.append(f"{name} {_KINDS.get(item['type'], 'is not valid')}")
+        else:
+            found.append("the body must be a JSON object")
+    return BodyInvalid("The request body was refused: " + "; ".join(dict.fromkeys(found)) + ".")
+
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _nests_deeper(raw: bytes, limit: int) -> bool:
+    """Tell whether brackets nest deeper than `limit`; linear in the body, without recursion."""
+    brackets = _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS)
+    brackets = brackets.translate(bytes.maketrans(b"{}", b"[]"))
+    for _ in range(limit):  # each pass takes away the innermost level
+        brackets = brackets.replace(b"[]", b"")
+    return len(brackets.partition(b"]")[0]) > 0 if b"[]" in brackets else len(brackets) > limit

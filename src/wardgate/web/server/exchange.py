@@ -1,0 +1,198 @@
+"""One request and its reply as an ASGI application sees them; the protocols are subclasses.
+
+Nothing is read for the application before it asks: `receive` is what lets more of the body in. What
+goes wrong in the application is logged by type and place alone, never with its message, which may
+hold input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+from wardgate.web.server.heads import Headers
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOG = logging.getLogger("wardgate.server")
+
+BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+"""Replies that never have a body (RFC 9110 §6.4.1)."""
+
+
+class ReplyInvalid(RuntimeError):
+    """The application's reply breaks ASGI or HTTP; the connection or stream is cut."""
+
+
+class Exchange:
+    """A request that is being read and answered. One task runs it; the connection feeds it."""
+
+    __slots__ = (
+        "_chunks",
+        "_delivered",
+        "_event",
+        "_remaining",
+        "complete",
+        "ended",
+        "gone",
+        "scope",
+        "started",
+        "wants",
+    )
+
+    def __init__(self, scope: Scope) -> None:
+        """Begin with no body and no reply."""
+        self.scope = scope
+        self.ended = False
+        """The request is whole."""
+        self.wants = False
+        """The application waits for more of the body."""
+        self.started = False
+        """The reply's head was given."""
+        self.complete = False
+        """The reply is whole."""
+        self.gone = False
+        """The caller left, or its request broke off."""
+        self._chunks: list[bytes] = []
+        self._delivered = False
+        self._event: asyncio.Event | None = None
+        self._remaining: int | None = None
+
+    # -- the connection's side --------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self._chunks.append(data)
+        self.wants = False
+        self.wake()
+
+    def end(self) -> None:
+        """The request is whole."""
+        self.ended = True
+        self.wake()
+
+    def leave(self) -> None:
+        """The caller is not there any more."""
+        self.gone = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        if self._event is not None:
+            self._event.set()
+
+    @property
+    def buffered(self) -> bool:
+        """Whether a piece of the body waits for the application."""
+        return bool(self._chunks)
+
+    # -- the application's side -------------------------------------------------------------------
+
+    async def run(self, app: Application) -> None:
+        """Run the application on this request; make sure that the caller gets some answer."""
+        try:
+            if not self.gone:
+                await app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        except Exception as error:  # noqa: BLE001 -- the last place that can answer
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            LOG.error("Application failed: %s at %s", type(error).__name__, frame.name)
+        if self.complete or self.gone:
+            return
+        if self.started:
+            self.abort()
+        else:
+            self.fail()
+
+    async def receive(self) -> Message:
+        """Give the next piece of the body, or `http.disconnect` once the caller or reply is gone."""
+        while True:
+            if self.gone or self.complete:
+                return {"type": "http.disconnect"}
+            if self._chunks or (self.ended and not self._delivered):
+                chunks, self._chunks = self._chunks, []
+                body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                self._delivered = self.ended
+                self.taken()
+                return {"type": "http.request", "body": body, "more_body": not self.ended}
+            if not self.ended:
+                self.wants = True
+                self.want()
+            await self.changed()
+
+    async def changed(self) -> None:
+        """Wait until the connection has news for this exchange."""
+        if self._event is None:
+            self._event = asyncio.Event()
+        self._event.clear()
+        await self._event.wait()
+
+    async def send(self, message: Message) -> None:
+        """Send the reply's head or a piece of its body. A caller who left costs nothing."""
+        if self.gone:
+            return
+        kind = message["type"]
+        if kind == "http.response.start" and not self.started:
+            self.started = True
+            self._begin(message["status"], list(message.get("headers", ())))
+        elif kind == "http.response.body" and self.started and not self.complete:
+            body, more = message.get("body", b""), message.get("more_body", False)
+            if self._remaining is not None:
+                self._remaining -= len(body)
+                if self._remaining < 0 or (self._remaining and not more):
+                    raise ReplyInvalid("The body is not of its declared length.")
+            await self.write(b"" if self._bodiless else body, more=more)
+        else:
+            raise ReplyInvalid("ASGI messages came out of order.")
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        for name, value in headers:
+            if name.lower() == b"content-length":
+                self._remaining = None if self.scope["method"] == "HEAD" else int(value)
+        if status in BODILESS:
+            self._remaining = 0
+        self.head(status, headers)
+
+    @property
+    def _bodiless(self) -> bool:
+        return self.scope["method"] == "HEAD"
+
+    @property
+    def sized(self) -> bool:
+        """Whether the reply's length is declared."""
+        return self._remaining is not None
+
+    # -- what a protocol does ---------------------------------------------------------------------
+
+    def want(self) -> None:
+        """Let more of the body in."""
+        raise NotImplementedError
+
+    def taken(self) -> None:
+        """The application took what was buffered."""
+
+    def head(self, status: int, headers: Headers) -> None:
+        """Keep the reply's head; it leaves with the first piece of the body."""
+        raise NotImplementedError
+
+    async def write(self, body: bytes, *, more: bool) -> None:
+        """Write a piece of the reply; without `more` the reply is complete."""
+        raise NotImplementedError
+
+    def fail(self) -> None:
+        """Answer 500 where no reply was started."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Cut the connection or stream in the middle of a reply."""
+        raise NotImplementedError
