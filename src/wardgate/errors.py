@@ -189,6 +189,13 @@ class BodyTooDeep(WardgateError):
     sentence = "The request body nests arrays or objects deeper than the limit."
 
 
+class HeadersTimeout(WardgateError):
+    """The request line and headers did not arrive within their deadline (RFC 9110 §15.5.9)."""
+
+    slug, status, title = "headers-timeout", 408, "Headers arrived too slowly"
+    sentence = "The request line and headers did not arrive within the time allowed."
+
+
 class BodyTimeout(WardgateError):
     """The body did not arrive within its deadline."""
 

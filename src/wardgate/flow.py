@@ -19,9 +19,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wardgate.audit.record import Ticket
 from wardgate.errors import (
     DeadlineExceeded,
     ModelUnknown,
+    ProxyRefused,
     WardgateError,
 )
 from wardgate.telemetry import HOP_SECONDS, IN_FLIGHT, PHI_SPANS, REFUSALS
@@ -45,6 +47,9 @@ from wardgate.types import (
 
 _LONG = 4_096
 """Texts above this many characters are tokenized in a thread."""
+
+_CLIENT_LEFT = 499
+"""Status in the record of a call whose caller left; nginx's "client closed request"."""
 
 # -- the collaborators, by what the flow needs of them --------------------------------------------
 
@@ -115,15 +120,18 @@ class Engine(Protocol):
     ) -> Logits:
         """Return logits, one row for each row of the encoding; `deadline` in monotonic seconds."""
 
+    async def check(self) -> tuple[ModelId, ...]:
+        """Return the models served; raises EngineUnavailable."""
+
 
 class Recorder(Protocol):
     """Keeps the audit record."""
 
-    def intent(self, intent: Intent) -> Awaitable[None]:
-        """Queue an intent at once; the awaitable ends when it is durable."""
+    def intent(self, intent: Intent) -> Ticket:
+        """Queue an intent at once; the ticket, awaited, ends when it is durable."""
 
-    def outcome(self, outcome: Outcome) -> Awaitable[None]:
-        """Queue an outcome at once; the awaitable ends when it is durable."""
+    def outcome(self, outcome: Outcome, intent: Ticket) -> Ticket:
+        """Queue the outcome of an intent; the ticket ends when both are durable."""
 
     def refusal(self, refusal: Refusal) -> None:
         """Count a refusal; never waits."""
@@ -172,6 +180,8 @@ class Head:
     authorization: Sequence[bytes]
     """Every `Authorization` header value as sent."""
     peer: str | None
+    proxied: bool = False
+    """Whether the headers say that a proxy passed it on."""
 
 
 @dataclass(slots=True)
@@ -222,14 +232,16 @@ class Flow:
     engine: Engine
     recorder: Recorder
     models: Mapping[str, ServedModel]
-    outcome_seconds: float = 10.0
-    """How long an outcome may take to become durable before the reply is refused."""
+    direct_only: bool = False
+    """Refuse what came through a proxy: the development issuer trusts whoever is on this machine."""
     clock: Callable[[], float] = field(default=time.time)
 
     async def enter(self, head: Head, hops: Hops) -> Admitted:
         """Authenticate, permit and admit from the headers alone; a refusal is recorded here."""
         principal = None
         try:
+            if self.direct_only and head.proxied:
+                raise ProxyRefused
             now = self.clock()
             principal = self.authenticator.cached(head.authorization, now=now)
             if principal is None:
@@ -266,7 +278,7 @@ class Flow:
             self.refuse(admitted.head, error, admitted.principal)
             raise error
 
-        async def work(intent: Awaitable[None], deadline: float) -> Reply:
+        async def work(intent: Ticket, deadline: float) -> Reply:
             clean = await self._deidentify(admitted, ask, decision, deadline)
             if len(clean.text) > _LONG:  # native and off the interpreter lock, but not instant
                 encoding = await asyncio.to_thread(model.tokenize, clean.text)
@@ -290,7 +302,7 @@ class Flow:
         """De-identify a note and return it."""
         decision = self._authorize(admitted, ask, Permission.DEID)
 
-        async def work(_: Awaitable[None], deadline: float) -> Reply:
+        async def work(_: Ticket, deadline: float) -> Reply:
             return Reply(await self._deidentify(admitted, ask, decision, deadline))
 
         return await self._record(admitted, ask, decision, None, work)
@@ -331,7 +343,7 @@ class Flow:
         ask: Ask,
         decision: Decision,
         model: ModelId | None,
-        work: Callable[[Awaitable[None], float], Awaitable[Reply]],
+        work: Callable[[Ticket, float], Awaitable[Reply]],
     ) -> Reply:
         """Queue the intent, do the work within the caller's deadline, write the outcome.
 
@@ -351,21 +363,16 @@ class Flow:
         except WardgateError as error:
             refused = error
         except asyncio.CancelledError:
-            self._outcome(admitted, 499, "client-left")  # 499: nginx's "client closed request"
+            self._outcome(admitted, intent, _CLIENT_LEFT, "client-left")
             raise
         except Exception:
-            self._outcome(admitted, 500, "internal")
+            self._outcome(admitted, intent, 500, "internal")
             raise
         if refused is not None:
-            durable = self._outcome(admitted, refused.status, refused.reason)
+            durable = self._outcome(admitted, intent, refused.status, refused.reason)
         else:
-            durable = self._outcome(admitted, 200, "ok", reply)
-        try:
-            async with asyncio.timeout(self.outcome_seconds):
-                await durable
-                await intent
-        except TimeoutError:
-            raise AuditUnavailable from None
+            durable = self._outcome(admitted, intent, 200, "ok", reply)
+        await durable
         admitted.hops.mark("outcome")
         for hop, seconds in admitted.hops.seconds.items():
             HOP_SECONDS.labels(hop).observe(seconds)
@@ -376,32 +383,43 @@ class Flow:
 
     def _intend(
         self, admitted: Admitted, ask: Ask, decision: Decision, model: ModelId | None
-    ) -> Awaitable[None]:
-        """Queue the intent; what is returned ends when it is durable."""
+    ) -> Ticket:
+        """Queue the intent; the ticket ends when it is durable. A full queue is a refusal."""
         head, principal, context = admitted.head, admitted.principal, ask.context
         patient = context.patient
-        return self.recorder.intent(
-            Intent(
-                request_id=head.request_id,
-                trace_id=head.trace_id,
-                principal=principal,
-                route=head.route,
-                purpose=context.purpose,
-                policy=decision.policy,
-                policy_hash=self.detector.policy_hash(decision.policy),
-                model=model,
-                patient_pseudonym=(
-                    self.detector.pseudonym(patient, tenant=principal.tenant) if patient else None
-                ),
-                body_digest=ask.body_digest,
-                obligations=decision.obligations,
+        try:
+            return self.recorder.intent(
+                Intent(
+                    request_id=head.request_id,
+                    trace_id=head.trace_id,
+                    principal=principal,
+                    route=head.route,
+                    purpose=context.purpose,
+                    policy=decision.policy,
+                    policy_hash=self.detector.policy_hash(decision.policy),
+                    model=model,
+                    patient_pseudonym=(
+                        self.detector.pseudonym(patient, tenant=principal.tenant)
+                        if patient
+                        else None
+                    ),
+                    body_digest=ask.body_digest,
+                    obligations=decision.obligations,
+                )
             )
-        )
+        except WardgateError as error:
+            self.refuse(head, error, principal)
+            raise
 
     def _outcome(
-        self, admitted: Admitted, status: int, reason: str, reply: Reply | None = None
-    ) -> Awaitable[None]:
-        """Queue the outcome; what is returned ends when it is durable."""
+        self,
+        admitted: Admitted,
+        intent: Ticket,
+        status: int,
+        reason: str,
+        reply: Reply | None = None,
+    ) -> Ticket:
+        """Queue the outcome; the ticket ends when intent and outcome are durable."""
         return self.recorder.outcome(
             Outcome(
                 request_id=admitted.head.request_id,
@@ -410,5 +428,6 @@ class Flow:
                 reason=reason,
                 phi_counts=reply.deidentified.counts if reply else {},
                 hops_us=admitted.hops.microseconds(),
-            )
+            ),
+            intent,
         )

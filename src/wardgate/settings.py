@@ -8,11 +8,12 @@ only the names of settings and what was expected.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -135,10 +136,8 @@ class Deid(_Group):
 class Engine(_Group):
     """How models run."""
 
-    kind: Literal["onnx", "triton"] = "onnx"
-    """`onnx` runs models in this machine's processor; `triton` calls a Triton server."""
-    triton_url: str | None = None
-    """HOST:PORT of a Triton server's gRPC endpoint."""
+    kind: Literal["onnx"] = "onnx"
+    """`onnx` runs models on this machine's processor."""
     sessions: int = Field(default=0, ge=0, le=256)
     """Sessions that run batches side by side; 0 lets the warm-up choose."""
     threads: int = Field(default=0, ge=0, le=256)
@@ -197,6 +196,31 @@ class Settings(BaseSettings):
     audit: Audit = Audit()
     """The tamper-evident record."""
 
+    @property
+    def development_issuer(self) -> bool:
+        """Whether the development issuer is on: no issuer named, loopback, and no proxy."""
+        server = self.server
+        return not self.auth.issuers and is_loopback(server.host) and not server.trusted_proxy
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        server = self.server
+        if (server.tls_cert is None) != (server.tls_key is None):
+            raise ValueError("server.tls_cert and server.tls_key go together")
+        if server.client_ca is not None and server.tls_cert is None:
+            raise ValueError("server.client_ca needs server.tls_cert and server.tls_key")
+        if not is_loopback(server.host) and server.tls_cert is None and not server.trusted_proxy:
+            raise ValueError(
+                "server.host is not loopback: give server.tls_cert and server.tls_key, or name the "
+                "proxy that ends TLS in server.trusted_proxy"
+            )
+        if not self.auth.issuers and not self.development_issuer:
+            raise ValueError(
+                "auth.issuers is empty, and the development issuer is on only on loopback without "
+                "a proxy"
+            )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -212,6 +236,16 @@ class Settings(BaseSettings):
         if config:
             sources += (TomlConfigSettingsSource(settings_cls, Path(config)),)
         return sources
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address names this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def load(**flags: object) -> Settings:

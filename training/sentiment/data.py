@@ -18,9 +18,7 @@ SHARED_WORDS = 5  # two phrases with this many words in a row in common are of o
 SHORT_WORDS = 4  # phrases below this length are sampled, and shared ones stay in training
 FULL_WORDS = 12  # from here on a phrase stands for a whole sentence
 
-MONTHS = (
-    "january|february|march|april|may|june|july|august|september|october|november|december"
-)
+MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 DATES = re.compile(rf"\b(?:(?:{MONTHS}) \d{{1,4}}|(?:19|20)\d\d|\d0s|'\d0s)\b")
 BEFORE = (
     "[NAME] says",
@@ -138,9 +136,7 @@ def sentence_groups(examples: list[Example]) -> list[int]:
     return [forest.find(number) for number in range(len(examples))]
 
 
-def split(
-    examples: list[Example], share: float, seed: int
-) -> tuple[list[Example], list[Example]]:
+def split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
     """Split into training and held-out examples by whole groups of `sentence_groups`.
 
     Only groups that hold a phrase of `FULL_WORDS` words are held out, as dev is whole sentences.

@@ -24,7 +24,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-
 from training.sentiment.model import Shape
 
 Form = Literal["float32", "rows", "tensor"]
@@ -64,9 +63,7 @@ class Graph:
         self.nodes.append(made)
         return name
 
-    def linear(
-        self, x: str, name: str, weight: NDArray[np.float32], *, gelu: bool = False
-    ) -> str:
+    def linear(self, x: str, name: str, weight: NDArray[np.float32], *, gelu: bool = False) -> str:
         """`x` [..., in] by `weight` [out, in]: [..., out]; `gelu` says that GELU made `x`."""
         if self.form == "float32":
             return self.node("MatMul", [x, self.constant(f"{name}.w", weight.T)])

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-
 from training.sentiment.evaluate import Model, softmax
 
 LIMIT = 25_000_000  # bytes of model.onnx

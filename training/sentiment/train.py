@@ -23,7 +23,6 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
-
 from training.sentiment.data import (
     FULL_WORDS,
     Augment,
@@ -252,7 +251,7 @@ class Run:
         keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         averages = [self.average[name] for name, _ in self.model.named_parameters()]
         weights = [weight.detach() for weight in self.model.parameters()]
-        torch._foreach_lerp_(averages, weights, 1 - keep)  # noqa: SLF001  # one pass, as optimisers do
+        torch._foreach_lerp_(averages, weights, 1 - keep)  # one pass, as optimisers do
         return loss.item()
 
     def _judge(self) -> None:

@@ -5,10 +5,11 @@ SHA-256 of those bytes as stored, and `prev` is the hash of the record before it
 (chain, sequence, hash, time, key id) with Ed25519 (RFC 8032). A chain alone cannot show that its
 end was cut off or that all of it was rewritten; its heads, kept outside the store, show both.
 
-Heads are appended, so whoever cuts the store could cut them to match. The *end mark* stops that: it is the
-newest head together with a secret whose SHA-256 (`seal`) that head carries. It is overwritten in
-place, so the secrets of older heads are gone and no older head can be passed off as the end.
-Only a copy of all files kept from an earlier time can; ship heads to another machine against that.
+Heads are appended, so whoever cuts the store could cut them to match. The *end mark* stops that: it
+is the newest head together with a secret whose SHA-256 (`seal`) that head carries. It is
+overwritten in place, so the secrets of older heads are gone and no older head can be passed off as
+the end. Only a copy of all files kept from an earlier time can; ship heads to another machine
+against that.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def follows(record: bytes, *, chain: str, seq: int, prev: bytes) -> bool:
     """Say whether stored bytes are the record at `seq` of `chain` after the one hashed `prev`."""
     try:
         envelope = orjson.loads(record)
-        return (
+        return bool(
             envelope["chain"] == chain
             and envelope["seq"] == seq
             and envelope["prev"] == prev.hex()
@@ -102,7 +103,14 @@ class Head:
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
     def _fields(self) -> dict[str, object]:
-        return _fields(self.chain, self.seq, self.hash, self.time, self.key, self.seal)
+        return _fields(
+            chain=self.chain,
+            seq=self.seq,
+            digest=self.hash,
+            time=self.time,
+            key_id=self.key,
+            seal=self.seal,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ class EndMark:
         return sha256(self.secret).hexdigest() == self.head.seal and self.head.signed_by(keys)
 
     def line(self) -> bytes:
-        """Return the mark as one JSON line; always of the same form, below 512 bytes."""
+        """Return the mark as one JSON line; 512 bytes at most."""
         mark = {"head": orjson.Fragment(self.head.line()[:-1]), "secret": self.secret.hex()}
         return orjson.dumps(mark, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -137,7 +145,7 @@ def sign_head(
     `secret` is 32 fresh random bytes.
     """
     seal = sha256(secret).hexdigest()
-    fields = _fields(chain, seq, digest, time, key_id, seal)
+    fields = _fields(chain=chain, seq=seq, digest=digest, time=time, key_id=key_id, seal=seal)
     signature = private.sign(_signed_bytes(fields))
     return EndMark(Head(chain, seq, digest, time, key_id, seal, signature), secret)
 
@@ -177,7 +185,7 @@ def _head(fields: Mapping[str, object]) -> Head:
 
 
 def _fields(
-    chain: str, seq: int, digest: bytes, time: int, key_id: str, seal: str
+    *, chain: str, seq: int, digest: bytes, time: int, key_id: str, seal: str
 ) -> dict[str, object]:
     return {
         "alg": ALGORITHM,

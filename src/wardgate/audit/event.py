@@ -1,7 +1,8 @@
 """What an audit record says, as canonical bytes. Pure: times are passed in.
 
-Recorded by design: the identities of the access token (`iss`, `sub`, `client_id` (or `azp`), `jti`), the tenant, and what
-was asked for by name or digest. Never recorded: text, tensors, or a patient's own identifier.
+Recorded by design: the identities of the access token (`iss`, `sub`, `client_id` or `azp`, `jti`),
+the tenant, and what was asked for by name or digest. Never recorded: text, tensors, or a patient's
+own identifier.
 45 CFR 164.312(b) asks for records of activity; 45 CFR 164.316(b)(2)(i) for six years of keeping.
 """
 

@@ -94,7 +94,9 @@ def secret_file(path: Path, make: Callable[[], bytes]) -> bytes:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            with os.fdopen(os.open(path.parent / "keys.lock", os.O_CREAT | os.O_RDWR, 0o600)) as lock:
+            with os.fdopen(
+                os.open(path.parent / "keys.lock", os.O_CREAT | os.O_RDWR, 0o600)
+            ) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not path.exists():
                     _write_new(path, make())

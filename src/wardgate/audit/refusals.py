@@ -88,7 +88,7 @@ class Refusals:
         return denial_entry(_shortened(refusal), _short_principal(principal), now)
 
     def flush(self, now: int) -> list[Entry]:
-        """Return one record for each tenant with refusals, and start anew; times in microseconds."""
+        """Return one record for each tenant with refusals, and start anew at `now`."""
         entries = [
             refusals_entry(
                 tenant, map(_row, window.counts.items()), window.others, self._since, now

@@ -173,9 +173,7 @@ def _parse_ec(entry: Mapping[str, Any]) -> PublicKey:
     curve, length = _CURVES[entry["crv"]]
     x, y = _octets(entry.get("x"), length), _octets(entry.get("y"), length)
     # The library refuses a point that is not on the curve.
-    return ec.EllipticCurvePublicNumbers(
-        int.from_bytes(x), int.from_bytes(y), curve()
-    ).public_key()
+    return ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve()).public_key()
 
 
 def _parse_okp(entry: Mapping[str, Any]) -> PublicKey:

@@ -1,8 +1,8 @@
 """Metrics of one process as text, and of several as one.
 
 Each worker sends the supervisor a snapshot of its samples; the supervisor adds them up. Counters
-and histograms of a process that ended stay in the sum, so that no counter falls; its gauges go. A gauge
-of readiness is the least of all workers.
+and histograms of a process that ended stay in the sum, so that no counter falls; its gauges go.
+A gauge of readiness is the least of all workers.
 """
 
 from __future__ import annotations

@@ -32,6 +32,9 @@ log = logging.getLogger("wardgate")
 
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\Z")
+_PROXY_HEADERS = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"}
+)
 _STANDING: tuple[tuple[bytes, bytes], ...] = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -119,6 +122,11 @@ async def send_reply(
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def is_proxied(scope: Scope) -> bool:
+    """Tell whether the headers say that a proxy passed the request on (RFC 7239, RFC 9110 §7.6.3)."""
+    return any(name in _PROXY_HEADERS for name, _ in scope["headers"])
 
 
 def _open(scope: Scope) -> Call:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
 
+from wardgate.auth.issuer import DevelopmentIssuer
 from wardgate.errors import (
     BodyIncomplete,
     BodyTimeout,
@@ -30,7 +29,7 @@ from wardgate.errors import (
 from wardgate.flow import Flow, Head
 from wardgate.types import Permission
 from wardgate.web.body import check_headers, read
-from wardgate.web.middleware import Call, Receive, Scope, Send, send_reply
+from wardgate.web.middleware import Call, Receive, Scope, Send, is_proxied, send_reply
 from wardgate.web.problems import problem
 from wardgate.web.routes import Endpoint
 from wardgate.web.schemas import JwksReply, TokenBody, TokenReply
@@ -39,35 +38,13 @@ _FORM = b"application/x-www-form-urlencoded"
 _BODY_BYTES = 4_096
 _JSON = (b"content-type", b"application/json")
 _RFC6749 = {"client-invalid": "invalid_client", "grant-invalid": "invalid_request"}
-_PROXY_HEADERS = frozenset(
-    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"}
-)
-
-
-class Issuer(Protocol):
-    """The development issuer, as these routes need it."""
-
-    def check_client(self, client_id: str, secret: str) -> None:
-        """Raise ClientInvalid unless id and secret are right; constant time."""
-
-    def grant(self, form: Mapping[str, str], *, client_id: str, now: float) -> dict[str, Any]:
-        """Return a token response (RFC 6749 §5.1); raises GrantInvalid."""
-
-    def jwks(self) -> dict[str, Any]:
-        """Return the public key set (RFC 7517 §5)."""
-
-
-def refuse_proxied(scope: Scope) -> None:
-    """Raise ProxyRefused for a request that came through a proxy."""
-    if any(name in _PROXY_HEADERS for name, _ in scope["headers"]):
-        raise ProxyRefused
 
 
 @dataclass(frozen=True, slots=True)
 class OAuth:
     """The two routes."""
 
-    issuer: Issuer
+    issuer: DevelopmentIssuer
     flow: Flow
     body_seconds: float
 
@@ -132,12 +109,13 @@ class OAuth:
         """Answer `POST /oauth2/token`."""
         call: Call = scope["wardgate"]
         try:
-            refuse_proxied(scope)
+            if is_proxied(scope):
+                raise ProxyRefused
             client_id, secret = _basic(scope)
             self.issuer.check_client(client_id, secret)
             check_headers(scope, media_type=_FORM, limit=_BODY_BYTES)
             raw = await read(receive, limit=_BODY_BYTES, seconds=self.body_seconds)
-            granted = self.issuer.grant(_form(raw), client_id=client_id, now=time.time())
+            granted = self.issuer.grant(_form(raw), now=time.time())
         except WardgateError as error:
             client = scope.get("client")
             head = Head(

@@ -33,6 +33,7 @@ from wardgate.errors import (
     NoteExceedsModel,
     Overloaded,
     PolicyUnknown,
+    ProxyRefused,
     QuotaUsedUp,
     RateLimited,
     TextTooLong,
@@ -45,7 +46,7 @@ from wardgate.flow import Admitted, Ask, Flow, Head, Reply
 from wardgate.settings import Limits
 from wardgate.types import PHI, Permission
 from wardgate.web.body import CallerLeft, check_headers, read, watched
-from wardgate.web.middleware import Call, Receive, Scope, Send, send_reply
+from wardgate.web.middleware import Call, Receive, Scope, Send, is_proxied, send_reply
 from wardgate.web.routes import Endpoint
 from wardgate.web.schemas import (
     EXAMPLE_CLEAN,
@@ -62,6 +63,7 @@ DOOR_ERRORS: tuple[type[WardgateError], ...] = (
     TokenInvalid,
     KeysUnavailable,
     Forbidden,
+    ProxyRefused,
     RateLimited,
     QuotaUsedUp,
     TooManyInFlight,
@@ -229,6 +231,7 @@ def _head(scope: Scope, permission: Permission) -> Head:
         permission=permission,
         authorization=[value for name, value in scope["headers"] if name == b"authorization"],
         peer=client[0] if client else None,
+        proxied=is_proxied(scope),
     )
 
 

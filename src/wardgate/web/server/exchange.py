@@ -36,6 +36,7 @@ class Exchange:
     """A request that is being read and answered. One task runs it; the connection feeds it."""
 
     __slots__ = (
+        "_begun",
         "_chunks",
         "_delivered",
         "_event",
@@ -56,12 +57,13 @@ class Exchange:
         self.wants = False
         """The application waits for more of the body."""
         self.started = False
-        """The reply's head was given."""
+        """Bytes of the reply have left."""
         self.complete = False
         """The reply is whole."""
         self.gone = False
         """The caller left, or its request broke off."""
         self._chunks: list[bytes] = []
+        self._begun = False
         self._delivered = False
         self._event: asyncio.Event | None = None
         self._remaining: int | None = None
@@ -75,12 +77,12 @@ class Exchange:
         self.wake()
 
     def end(self) -> None:
-        """The request is whole."""
+        """Mark the request as whole."""
         self.ended = True
         self.wake()
 
     def leave(self) -> None:
-        """The caller is not there any more."""
+        """Mark the caller as gone, or its request as broken off."""
         self.gone = True
         self.wake()
 
@@ -106,7 +108,9 @@ class Exchange:
             raise
         except Exception as error:  # noqa: BLE001 -- the last place that can answer
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            LOG.error("Application failed: %s at %s", type(error).__name__, frame.name)
+            LOG.error(  # noqa: TRY400 -- a traceback shows the message, which may hold input
+                "Application failed: %s at %s", type(error).__name__, frame.name
+            )
         if self.complete or self.gone:
             return
         if self.started:
@@ -115,7 +119,7 @@ class Exchange:
             self.fail()
 
     async def receive(self) -> Message:
-        """Give the next piece of the body, or `http.disconnect` once the caller or reply is gone."""
+        """Give the next piece of the body, or `http.disconnect` once nobody is there."""
         while True:
             if self.gone or self.complete:
                 return {"type": "http.disconnect"}
@@ -142,16 +146,17 @@ class Exchange:
         if self.gone:
             return
         kind = message["type"]
-        if kind == "http.response.start" and not self.started:
-            self.started = True
+        if kind == "http.response.start" and not self._begun:
             self._begin(message["status"], list(message.get("headers", ())))
-        elif kind == "http.response.body" and self.started and not self.complete:
+            self._begun = True
+        elif kind == "http.response.body" and self._begun and not self.complete:
             body, more = message.get("body", b""), message.get("more_body", False)
             if self._remaining is not None:
                 self._remaining -= len(body)
                 if self._remaining < 0 or (self._remaining and not more):
                     raise ReplyInvalid("The body is not of its declared length.")
-            await self.write(b"" if self._bodiless else body, more=more)
+            self.started = True
+            await self.write(b"" if self.scope["method"] == "HEAD" else body, more=more)
         else:
             raise ReplyInvalid("ASGI messages came out of order.")
 
@@ -162,10 +167,6 @@ class Exchange:
         if status in BODILESS:
             self._remaining = 0
         self.head(status, headers)
-
-    @property
-    def _bodiless(self) -> bool:
-        return self.scope["method"] == "HEAD"
 
     @property
     def sized(self) -> bool:
@@ -179,7 +180,7 @@ class Exchange:
         raise NotImplementedError
 
     def taken(self) -> None:
-        """The application took what was buffered."""
+        """Note that the application took what was buffered."""
 
     def head(self, status: int, headers: Headers) -> None:
         """Keep the reply's head; it leaves with the first piece of the body."""

@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from enum import Enum, auto
-from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 
@@ -26,15 +25,9 @@ from wardgate.errors import (
     WardgateError,
 )
 from wardgate.web.server import heads
-from wardgate.web.server.exchange import BODILESS, Exchange, ReplyInvalid
+from wardgate.web.server.http1_exchange import STATUS_LINES, Http1Exchange
 from wardgate.web.server.problem import problem
 from wardgate.web.server.state import State, base_scope
-
-_STATUS = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
 class Phase(Enum):
@@ -52,7 +45,7 @@ class Phase(Enum):
     """The last reply was given; what still comes is dropped."""
 
 
-class _Stop(Exception):  # noqa: N818 -- not an error: it makes the parser stop
+class _Stop(Exception):
     """Raised in a parser callback once the rest of the bytes is of no interest."""
 
 
@@ -82,12 +75,13 @@ class Http1(asyncio.Protocol):
 
     # -- asyncio's side ---------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Register with the server."""
-        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._scope = base_scope(transport, self._tls)
         self.state.connections.add(self)
+        if self.state.draining:
+            self.drain()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, or count and drop what nobody asked for."""
@@ -97,7 +91,7 @@ class Http1(asyncio.Protocol):
             return
         if phase is Phase.IDLE:
             self.phase = Phase.HEAD
-            self.deadline = self.state.loop.time() + self.state.limits.header_seconds
+            self.deadline = self.state.loop.time() + self.state.limits.header_wait
         self._wire += len(data)
         try:
             self._parser.feed_data(data)
@@ -117,7 +111,7 @@ class Http1(asyncio.Protocol):
                 self._pause()
 
     def eof_received(self) -> bool | None:
-        """The caller left; a half-closed connection is not kept."""
+        """Take it that the caller left; a half-closed connection is not kept."""
         if self.exchange is not None:
             self.exchange.leave()
         return None
@@ -131,15 +125,17 @@ class Http1(asyncio.Protocol):
             self.exchange = None
 
     def pause_writing(self) -> None:
-        """The caller reads slowly: hold the application, for as long as a connection may idle."""
+        """Hold the application while the caller reads slowly, as long as a connection may idle."""
         self.writable = False
         self.deadline = self.state.loop.time() + self.state.limits.idle_seconds
 
     def resume_writing(self) -> None:
-        """The caller reads again."""
+        """Let the application go on: the caller reads again."""
         self.writable = True
-        if self.phase is not Phase.CLOSING:
+        if self.phase is Phase.BODY or self.phase is Phase.WORK:
             self.deadline = math.inf
+        elif self.phase is Phase.IDLE:
+            self.deadline = self.state.loop.time() + self.state.limits.idle_seconds
         if self.exchange is not None:
             self.exchange.wake()
 
@@ -171,27 +167,11 @@ class Http1(asyncio.Protocol):
             heads.size(self._headers, extra=len(self._url) + 16) > limits.header_bytes
         ):
             self._refuse_and_stop(HeadersTooLarge)
-        hosts = []
-        expects = False
-        body = b""
-        for name, value in self._headers:
-            if name in _FRAMING:
-                if name == b"host":
-                    hosts.append(value)
-                elif name == b"content-length":
-                    body = b"content-length: " + value
-                elif name == b"expect":
-                    if value.lower() != b"100-continue":
-                        self._refuse_and_stop(RequestMalformed)
-                    expects = version == "1.1"
-                elif value.lower() != b"chunked" or version != "1.1":
-                    self._refuse_and_stop(RequestMalformed)
-                else:
-                    body = b"transfer-encoding: chunked"
+        framing = heads.framing(self._headers, version=version)
         if (
-            version not in ("1.1", "1.0")
+            framing is None
+            or version not in ("1.1", "1.0")
             or not heads.target_ok(method, self._url)
-            or not heads.host_ok(hosts, required=version == "1.1")
         ):
             self._refuse_and_stop(RequestMalformed)
         if self.state.full:
@@ -206,12 +186,12 @@ class Http1(asyncio.Protocol):
         scope["query_string"] = query
         scope["headers"] = self._headers
         upgrade = parser.should_upgrade()
-        self._graft = body if upgrade else b""
+        self._graft = framing.header if upgrade else b""
         self.exchange = Http1Exchange(
             scope,
             self,
             keep_alive=parser.should_keep_alive() and not upgrade,
-            expects=expects,
+            expects=framing.expects,
         )
         self.phase = Phase.BODY
         self.deadline = math.inf
@@ -221,12 +201,11 @@ class Http1(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Hand on a piece of the body."""
         self._payload += len(body)
-        self._wire = max(self._wire, len(body))
         if self.exchange is not None:
             self.exchange.feed(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole, unless an ignored upgrade hid its body from the parser."""
+        """End the request, unless an ignored upgrade hid its body from the parser."""
         if self._graft:
             return
         self.phase = Phase.WORK
@@ -252,13 +231,13 @@ class Http1(asyncio.Protocol):
             self._stopped()
 
     def _stopped(self) -> None:
-        """The parser stopped: at a refusal, at bytes after a whole request, or at bad bytes."""
+        """Find out why the parser stopped: a refusal, bytes after a whole request, or bad bytes."""
         if self.phase is Phase.WORK:
             self._drop(1)
         elif self.phase is not Phase.CLOSING:
             self.refuse(RequestMalformed)
 
-    def _refuse_and_stop(self, error: type[WardgateError]) -> None:
+    def _refuse_and_stop(self, error: type[WardgateError]) -> NoReturn:
         self.refuse(error)
         raise _Stop
 
@@ -276,7 +255,7 @@ class Http1(asyncio.Protocol):
         self.transport.write(
             b"".join(
                 (
-                    _STATUS[reply.status],
+                    STATUS_LINES[reply.status],
                     *(b"%b: %b\r\n" % header for header in reply.headers),
                     b"date: ",
                     self.state.date,
@@ -288,7 +267,7 @@ class Http1(asyncio.Protocol):
         self.finish(linger=error is not HeadersTimeout)
 
     def done(self, *, keep_alive: bool) -> None:
-        """The application's reply is complete: wait for the next request, or close."""
+        """Wait for the next request, or close: the application's reply is complete."""
         self.exchange = None
         if self.phase is Phase.WORK and keep_alive:
             self.phase = Phase.IDLE
@@ -305,7 +284,9 @@ class Http1(asyncio.Protocol):
         reply with it. So with `linger` the rest is read and dropped, in bounds (RFC 9112 §9.6).
         """
         self.phase = Phase.CLOSING
-        self.deadline = self.state.loop.time() + self.state.limits.linger_seconds
+        limits = self.state.limits
+        wait = limits.linger_seconds if self.writable else limits.idle_seconds
+        self.deadline = self.state.loop.time() + wait
         if not linger:
             self.transport.close()
             return
@@ -318,7 +299,10 @@ class Http1(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.keep_alive = False
         if self._dropped > self.state.limits.linger_bytes:
-            self.cut()
+            if self.phase is Phase.CLOSING:
+                self._pause()  # the caller may still read the reply until the deadline
+            else:
+                self.cut()
 
     def _pause(self) -> None:
         if not self._paused:
@@ -368,83 +352,3 @@ class _BodyOnly:
         if self._begun:
             raise _Stop
         self._begun = True
-
-
-class Http1Exchange(Exchange):
-    """One request and its reply on an HTTP/1.1 connection."""
-
-    __slots__ = ("_chunked", "_connection", "_expects", "_head", "keep_alive")
-
-    def __init__(
-        self, scope: dict[str, Any], connection: Http1, *, keep_alive: bool, expects: bool
-    ) -> None:
-        """Belong to a connection; `expects` stands for `Expect: 100-continue`."""
-        super().__init__(scope)
-        self.keep_alive = keep_alive
-        self._connection = connection
-        self._expects = expects
-        self._chunked = False
-        self._head = b""
-
-    def want(self) -> None:
-        """Read on; tell a caller who waits for it to send the body (RFC 9110 §10.1.1)."""
-        if self._expects:
-            self._expects = False
-            self._connection.transport.write(_CONTINUE)
-        self._connection.resume()
-
-    def head(self, status: int, headers: heads.Headers) -> None:
-        """Build the head; raise ReplyInvalid where a header would break out of its line."""
-        connection = self._connection
-        if self.keep_alive and (not self.ended or connection.state.draining):
-            self.keep_alive = False
-        parts = [_STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            if name.lower() == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in value.lower()
-            else:
-                parts += (name, b": ", value, b"\r\n")
-        if not self.sized and status not in BODILESS and self.scope["method"] != "HEAD":
-            if self.scope["http_version"] == "1.1":
-                self._chunked = True
-                parts.append(b"transfer-encoding: chunked\r\n")
-            else:
-                self.keep_alive = False
-        parts += (b"date: ", connection.state.date, b"\r\n")
-        if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        elif self.scope["http_version"] == "1.0":
-            parts.append(b"connection: keep-alive\r\n")
-        parts.append(b"\r\n")
-        head = b"".join(parts)
-        lines = parts.count(b"\r\n") + sum(1 for part in parts if part.endswith(b"\r\n"))
-        if head.count(b"\n") > lines or head.count(b"\r") > lines or b"\0" in head:
-            raise ReplyInvalid("A header of the reply holds a line break.")
-        self._head = head
-
-    async def write(self, body: bytes, *, more: bool) -> None:
-        """Write the head with the first piece, chunked where no length was declared."""
-        connection = self._connection
-        head, self._head = self._head, b""
-        if self._chunked:
-            if body:
-                body = b"%x\r\n%b\r\n" % (len(body), body)
-            if not more:
-                body += b"0\r\n\r\n"
-        if head or body:
-            connection.transport.write(head + body)
-        if not more:
-            self.complete = True
-            self.wake()
-            connection.done(keep_alive=self.keep_alive)
-            return
-        while not connection.writable and not self.gone:
-            await self.changed()
-
-    def fail(self) -> None:
-        """Answer 500."""
-        self._connection.refuse(WardgateError)
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        self._connection.cut()

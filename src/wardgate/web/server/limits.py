@@ -10,9 +10,9 @@ class Limits:
     """Bounds of every connection. The limits of a body and of its time are the application's."""
 
     header_bytes: int = 16_384
-    """Request line and headers together, bytes; also what chunk framing may cost beyond the body."""
+    """Request line and headers together, bytes; also what chunk framing may cost."""
     header_seconds: float = 10.0
-    """From accept, or the first byte of a later request, to the end of its headers; TLS included."""
+    """From accept (TLS included) or a later request's first byte to the end of its headers."""
     idle_seconds: float = 30.0
     """How long a kept-alive connection may idle, and how long a reader of a reply may stall."""
     connections: int = 2048
@@ -20,11 +20,11 @@ class Limits:
     streams: int = 100
     """Requests at once on one HTTP/2 connection (RFC 9113 §6.5.2 recommends at least 100)."""
     linger_seconds: float = 2.0
-    """After a reply that closes: how long the client's leftover is read so that it sees the reply."""
-    linger_bytes: int = 1 << 20
-    """After a reply that closes: how much of the client's leftover is read."""
+    """After a reply that closes: how long leftovers are read so that the caller sees the reply."""
+    linger_bytes: int = 32 << 20
+    """After a reply that closes: how many bytes of leftovers are read."""
     grace_seconds: float = 1.0
-    """While draining: how long an idle connection may still send a request and have it served."""
+    """While draining: how long an idle connection may still send a request, or end its TLS."""
 
     @property
     def overflow(self) -> int:
@@ -35,3 +35,8 @@ class Limits:
     def tick(self) -> float:
         """Seconds between two looks at the deadlines."""
         return min(1.0, self.header_seconds / 10, self.idle_seconds / 10, self.grace_seconds / 4)
+
+    @property
+    def header_wait(self) -> float:
+        """Seconds after which the next tick still comes within `header_seconds`."""
+        return self.header_seconds - self.tick

@@ -18,7 +18,7 @@ class Connection(Protocol):
     """Loop time at which `expire` is due."""
 
     def expire(self) -> None:
-        """The deadline passed: close, or answer and close."""
+        """Close, or answer and close, once the deadline has passed."""
 
     def drain(self) -> None:
         """Take no more requests than those that are on their way."""

@@ -1,0 +1,63 @@
+# Everything runs in .venv, which `make` sets up by itself from Python 3.11 or newer.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	&& { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: up setup test lint types unit check-training train-sentiment docs bench clean
+
+up: $(VENV)/.installed  ## start the gateway and send a clinical note through it
+	@$(BIN)/wardgate up $(ARGS)
+
+setup: $(VENV)/.dev  ## set up for development
+
+test: lint types docs-check unit  ## all checks and tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest $(ARGS)
+
+docs: $(VENV)/.dev  ## write the generated pages of docs/reference
+	$(BIN)/python docs/generate.py
+
+docs-check: $(VENV)/.dev
+	$(BIN)/python docs/generate.py --check
+
+check-training: .venv-training/.installed  ## tests of training/, which need torch
+	.venv-training/bin/python -m pytest -q tests/training
+
+train-sentiment: .venv-training/.installed  ## train, export and quantise the shipped model
+	.venv-training/bin/python training/sentiment.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) .venv-training .training build dist src/*.egg-info
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Wardgate needs Python 3.11 or newer (set PYTHON=...)" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) || { echo "this Python cannot make a virtual environment; \
+	on Debian: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "installing Wardgate into $(VENV) (under a minute with a warm package cache)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing Wardgate and its development tools into $(VENV)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+.venv-training/.installed: training/requirements.txt
+	$(PYTHON) -m venv .venv-training
+	.venv-training/bin/python -m pip install --disable-pip-version-check -q -r $<
+	@touch $@

@@ -1,0 +1,93 @@
+"""Texts that are hard for a detector: dense candidates of every kind, and text that is nothing else.
+
+Shared by the benchmark and by the tests of the time limits.
+"""
+
+from __future__ import annotations
+
+import random
+
+_RANDOM = random.Random(7)
+_WORDS = "patient denies chest pain on exertion and reports mild dyspnea since last visit ".split()
+
+
+def _unicode() -> str:
+    return "".join(chr(_RANDOM.choice((_RANDOM.randrange(32, 0xD800), _RANDOM.randrange(0xE000, 0x1FFFF)))) for _ in range(4000))
+
+
+PIECES: dict[str, str] = {
+    "prose": " ".join(_WORDS) + ". ",
+    "digits": "1",
+    "spaced_digits": "1 ",
+    "four_digits": "1234 ",
+    "five_digits": "12345 ",
+    "nine_digits": "123456789 ",
+    "mixed_codes": "A1B2C3D4 ",
+    "dates": "3/4/19 ",
+    "partial_dates": "on 3/7 ",
+    "slashes": "1/2/",
+    "dashes": "1-2-",
+    "dots": "1.2.3.4 ",
+    "phones": "212-555-0100 ",
+    "pluses": "+1 ",
+    "ssns": "123-45-6789 ",
+    "cards": "4111 1111 1111 1111 ",
+    "titles": "Dr. Ng ",
+    "names": "John Smith ",
+    "names_lines": "John Smith\n",
+    "single_names": "Martha, ",
+    "inverted": "SMITH, JOHN; ",
+    "initials": "J. A. ",
+    "all_caps": "SMITH JOHN ",
+    "caps_letters": "A",
+    "caps_words": "Aa ",
+    "labels": "Patient: Smith\n",
+    "keywords": "mrn account policy number ",
+    "keyword_numbers": "mrn 12345 ",
+    "months": "May ",
+    "month_days": "Mar 3 ",
+    "ages": "93yo ",
+    "ats": "@",
+    "mails": "a@b.co ",
+    "mail_like": "a@a.",
+    "domains": "a.com ",
+    "dot_words": "a.b.c.",
+    "urls": "www.x.y ",
+    "colons": "a:b:",
+    "ipv6": "::1 ",
+    "hex": "ab:cd:ef:",
+    "streets": "12 Oak St ",
+    "street_like": "1 A B C D ",
+    "cities": "Boston, MA ",
+    "zips": "MA 02115 ",
+    "hospitals": "Mercy Hospital ",
+    "brackets": "[NAME] ",
+    "open_brackets": "[(",
+    "parens": "(01)",
+    "digit_words": "one two ",
+    "base64": "QUJD",
+    "iban_like": "AB12 ",
+    "years": "in 1930 ",
+    "greetings": "hi, ",
+    "apostrophes": "O'",
+    "hyphens": "A-",
+    "underscores": "a_1",
+    "files": "a.jpg ",
+    "spaces": " ",
+    "newlines": "\n",
+    "crlf": "\r\n",
+    "zero_width": "a\u200b",
+    "combining": "e\u0301",
+    "full_width": "１２３ ",
+    "emoji": "👩‍👩‍👧 ",
+    "arabic": "السلام ",
+    "cyrillic": "Иван ",
+    "unicode": _unicode(),
+}  # fmt: skip
+
+
+def of_size(name: str, size: int) -> str:
+    """Return the text `name`, `size` bytes of UTF-8 long or a little less."""
+    piece = PIECES[name]
+    text = piece * (size // len(piece.encode()) + 1)
+    return text.encode()[:size].decode(errors="ignore")

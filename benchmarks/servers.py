@@ -1,0 +1,124 @@
+"""Start and stop the systems that the benchmarks measure; each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SHIPPED = HERE.parent / "src" / "wardgate" / "registry" / "shipped" / "sentiment"
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system: where it listens, its process, and a token where it wants one."""
+
+    url: str
+    pid: int
+    token: str | None = None
+
+
+@contextmanager
+def uvicorn(app: str, path: str, env: dict[str, str] | None = None) -> Iterator[System]:
+    """Run an application of benchmarks/systems under uvicorn with its defaults, one worker."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-access-log",
+               "--log-level", "warning", "--app-dir", str(HERE / "systems")]  # fmt: skip
+    process = subprocess.Popen(command, env={**os.environ, **(env or {})})
+    try:
+        _wait(f"http://127.0.0.1:{port}/openapi.json", process)
+        yield System(f"http://127.0.0.1:{port}{path}", process.pid)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def wardgate(*flags: str, state: Path | None = None, code: str | None = None) -> Iterator[System]:
+    """Run `wardgate serve` on a fresh state folder; `code` runs another start-up in its place."""
+    with tempfile.TemporaryDirectory(dir=state) as folder:
+        home = Path(folder) / "state"
+        program = ["-c", code] if code else ["-m", "wardgate"]
+        environment = {**os.environ, "WARDGATE_STATE": str(home)}
+        process = subprocess.Popen(
+            [sys.executable, *program, "serve", "--port", "0", "--metrics-port", "0", *flags],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("ready "):
+                raise RuntimeError("wardgate did not start")
+            token = subprocess.run(
+                [sys.executable, "-m", "wardgate", "token"],
+                env=environment, capture_output=True, text=True, check=True,
+            ).stdout.strip()  # fmt: skip
+            yield System(f"{line.split()[1]}/v1/predict", process.pid, token)
+        finally:
+            process.terminate()
+            process.wait(40)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError("the server ended at start")
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("the server did not start in time")
+
+
+def notes() -> list[str]:
+    """Return the notes of benchmarks/notes.jsonl."""
+    return [json.loads(line)["text"] for line in (HERE / "notes.jsonl").open(encoding="utf-8")]
+
+
+def environment() -> dict[str, object]:
+    """Return commit, machine and versions, for a result file."""
+    commit = subprocess.run(
+        ["git", "-C", str(HERE), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    dirty = subprocess.run(
+        ["git", "-C", str(HERE), "status", "--porcelain", "-uno"],
+        capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    model = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open()
+         if line.startswith("model name")), platform.machine(),
+    )  # fmt: skip
+    packages = ("wardgate", "fastapi", "uvicorn", "onnxruntime", "tokenizers", "pydantic")
+    return {
+        "commit": commit + ("+changes" if dirty else ""),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {"cpu": model, "cores": len(os.sched_getaffinity(0)), "system": platform.system()},
+        "versions": {"python": platform.python_version(),
+                     **{name: metadata.version(name) for name in packages}},
+    }  # fmt: skip
+
+
+def write(name: str, result: dict[str, object]) -> None:
+    """Print a result and write it to benchmarks/results/<name>.json."""
+    text = json.dumps({**environment(), **result}, indent=1)
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / f"{name}.json").write_text(text + "\n")
+    print(text)

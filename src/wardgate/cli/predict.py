@@ -1,0 +1,85 @@
+"""`wardgate predict`: a client of `POST /v1/predict`."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import sys
+from pathlib import Path
+
+import click
+import httpx
+
+from wardgate.cli.options import access_token, gateway_url, state_option
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option("--model", default="sentiment", show_default=True, help="Name of a served model.")
+@click.option("--policy", default=None, help="De-identification policy.")
+@click.option("--purpose", default=None, help="HL7 PurposeOfUse code, such as TREAT.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.001),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait.",
+)
+@click.option(
+    "--url",
+    envvar="WARDGATE_URL",
+    default=None,
+    help="Address of the gateway.  [default: the one on the state folder]",
+)
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, dir_okay=False),
+    default=None,
+    help="PEM file of the authorities that the gateway's certificate is checked with.",
+)
+@state_option
+def predict(  # noqa: PLR0917 -- click passes options by name
+    text: str | None,
+    model: str,
+    policy: str | None,
+    purpose: str | None,
+    timeout: float,
+    url: str | None,
+    ca: str | None,
+    state: Path,
+) -> None:
+    """Send TEXT (or standard input, with - or nothing) through the gateway and print the reply."""
+    if text is None and sys.stdin.isatty():
+        raise click.UsageError("Give the text, or - to read it from standard input.")
+    note = sys.stdin.read() if text in (None, "-") else text
+    body = {"model": model, "text": note, "timeout_ms": max(1, int(timeout * 1000))}
+    if policy is not None:
+        body["policy"] = policy
+    if purpose is not None:
+        body["purpose"] = purpose
+    address = gateway_url(state, url)
+    try:
+        reply = httpx.post(
+            f"{address}/v1/predict",
+            json=body,
+            headers={"Authorization": f"Bearer {access_token(state)}"},
+            timeout=timeout + 5,
+            verify=_verify(ca),
+            trust_env=False,
+        )
+    except httpx.HTTPError as error:
+        raise click.ClickException(f"{address} did not answer ({type(error).__name__}).") from None
+    try:
+        answer = reply.json()
+    except ValueError:
+        raise click.ClickException(f"{address} is not a Wardgate gateway.") from None
+    if reply.status_code != httpx.codes.OK:
+        raise click.ClickException(
+            f"{answer.get('status')} {answer.get('title')}: {answer.get('detail')}"
+        )
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def _verify(ca: str | None) -> ssl.SSLContext | bool:
+    """Return what httpx checks the gateway's certificate with."""
+    return ssl.create_default_context(cafile=ca) if ca else True

@@ -1,0 +1,93 @@
+"""Context: what the words left of a number say that it is.
+
+Reads a bounded window, nearest word first. A label word (`MRN`, `account`) decides; words that may
+stand between a label and its number (`number`, `is`, `#`) are passed over; anything else ends it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from wardgate.types import EntityType
+
+WINDOW = 44
+"""Code points read left of a number."""
+_TOKENS = re.compile(r"[a-z]+|[0-9]+|[#:=]|[\n\];|]")
+
+_E = EntityType
+STRONG: dict[str, EntityType] = {
+    **dict.fromkeys(("mrn", "mr", "urn", "emrn", "mpi", "medrec"), _E.MRN),
+    **dict.fromkeys(("ssn", "ss", "social"), _E.SSN),
+    **dict.fromkeys(("npi", "dea", "upin", "rn", "lic", "nmc", "gmc"), _E.LICENSE),
+    **dict.fromkeys(("vin", "plate", "plates"), _E.VEHICLE),
+    **dict.fromkeys(("udi", "serial", "sn", "imei", "s/n"), _E.DEVICE),
+    **dict.fromkeys(("phone", "tel", "telephone", "cell", "mobile", "ph", "pager", "cellphone", "call", "called",
+                     "callback", "reach", "reached", "beeper", "whatsapp", "text"), _E.PHONE),
+    **dict.fromkeys(("fax", "faxed", "facsimile"), _E.FAX),
+    **dict.fromkeys(("acct", "iban", "routing", "aba", "swift", "bic"), _E.ACCOUNT),
+    **dict.fromkeys(("mbi", "hicn", "medicare", "medicaid", "subscriber", "hicno"), _E.HEALTH_PLAN),
+    **dict.fromkeys(("accession", "encounter", "csn", "har", "fin", "specimen", "acc", "barcode", "requisition",
+                     "confirmation", "passport", "badge", "employee", "student"), _E.OTHER_ID),
+    **dict.fromkeys(("zip", "zipcode", "postal", "postcode"), _E.LOCATION),
+    **dict.fromkeys(("biometric", "fingerprint", "retinal", "iris", "voiceprint", "retina"), _E.BIOMETRIC),
+}  # fmt: skip
+"""Words after which a number of four characters or more is what they say."""
+
+WEAK: dict[str, EntityType] = {
+    **dict.fromkeys(("record", "chart", "patient", "pt", "hospital"), _E.MRN),
+    **dict.fromkeys(("account", "card", "billing", "visa", "mastercard", "amex", "guarantor", "bank",
+                     "invoice", "bill", "checking", "credit", "debit", "payment", "receipt"), _E.ACCOUNT),
+    **dict.fromkeys(("member", "policy", "plan", "group", "insurance", "beneficiary", "payer", "ins", "health",
+                     "bcbs", "aetna", "cigna", "humana", "uhc", "kaiser", "authorization", "auth", "insured",
+                     "coverage", "grp", "nhs", "carrier"), _E.HEALTH_PLAN),
+    **dict.fromkeys(("license", "licence", "licensed", "certificate", "registration", "cert", "driver", "drivers",
+                     "dl", "permit", "prescriber", "provider"), _E.LICENSE),
+    **dict.fromkeys(("vehicle", "car", "tag"), _E.VEHICLE),
+    **dict.fromkeys(("device", "implant", "lot", "pacemaker", "model", "pump", "defibrillator", "icd", "catalog",
+                     "ref", "stent", "prosthesis", "batch"), _E.DEVICE),
+    **dict.fromkeys(("order", "visit", "case", "claim", "reference", "sample", "ticket", "appointment", "study",
+                     "referral", "tracking", "rx", "prescription", "report", "document", "transaction", "user",
+                     "username", "login", "userid", "locker", "episode", "admission", "exam", "file", "trial",
+                     "protocol", "slide", "tube", "incident", "application", "applications", "nos", "participant", "subject",
+                     "registry", "pin", "passcode", "password", "unit", "donor", "bag"), _E.OTHER_ID),
+    **dict.fromkeys(("contact", "at", "home", "work", "emergency", "office", "line", "dial", "extension", "ext", "direct"), _E.PHONE),
+}  # fmt: skip
+"""Words that say so only with a mark of a number (`#`, `no`, `id`, `:`) or for a code of six or more."""
+
+_MARKS = frozenset({"#", ":", "=", "no", "num", "number", "numbers", "nbr", "nr", "id", "ids", "identifier", "code", "numero", "ending", "ssn"})
+_FILLERS = _MARKS | frozenset(
+    {"is", "was", "the", "of", "in", "on", "for", "with", "last", "four", "digits", "s", "his", "her",
+     "my", "their", "your", "a", "to", "me", "us", "him", "them", "security", "as", "same", "new", "old", "current", "ends", "ended"}
+)  # fmt: skip
+_LAST_FOUR = frozenset({"4", "four"})
+_MOST_PASSED = 7
+
+
+def left_words(lowered: str, start: int) -> list[str]:
+    """Return the tokens left of `start` in lower-cased text, in order: words, numbers, marks, breaks."""
+    return _TOKENS.findall(lowered, max(0, start - WINDOW), start)
+
+
+def label_left(lowered: str, start: int) -> tuple[EntityType | None, bool, bool]:
+    """Say what the words left of `start` make of a number there.
+
+    Returns the label or None, whether the label is strong, and whether a mark of a number stands
+    between label and number. (None, False, True) is a mark without a label: `ID: ...`, `# ...`.
+    """
+    marked = False
+    passed = 0
+    for token in reversed(left_words(lowered, start)):
+        label = STRONG.get(token)
+        if label is not None:
+            return label, True, marked
+        label = WEAK.get(token)
+        if label is not None:
+            return label, False, marked
+        if token in _FILLERS:
+            marked = marked or token in _MARKS
+        elif token not in _LAST_FOUR and not (token == "\n" and marked):
+            break
+        passed += 1
+        if passed > _MOST_PASSED:
+            break
+    return None, False, marked

@@ -1,0 +1,251 @@
+"""Dates, ages and years: every date element but the year, ages over 89, years that show one.
+
+A date must exist (no 31 April) and must not be a dose, a blood pressure, a muscle strength or a
+version. Pure: the reference date comes in; it is used for years alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+
+from wardgate.deid import patterns
+from wardgate.deid.spans import Candidate
+from wardgate.deid.transform import shows_over_89
+from wardgate.types import EntityType as E
+
+_MONTHS = {name: i for i, name in enumerate(
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}  # fmt: skip
+_DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_SPLIT = re.compile(r"[ ]?[-/.][ ]?")
+_BIRTH = re.compile(r"(?:\bd\.?o\.?b|birth|\bborn|\bb\.|\byob)[a-z ]{0,16}[^a-z0-9]{0,4}(?:on |in |is |was )?$")
+_DATE_WORD = re.compile(
+    r"(?:\b(?:on|since|dated?|dos|dob|until|till|by|seen|visit|admitted|admit|discharged?|started?|due|scheduled|surgery|d/c|starting"
+    r"|last|week of|through|before|after|as of|effective|performed|drawn|collected|received|completed|from)[: ]{1,2}|(?:^|\n)[-* ]{0,3})$"
+)
+_LINE = re.compile(r"(?:^|\n)[-* ]{0,3}$")
+_NOT_DATE_NEXT = re.compile(
+    r"[ ]?(?:strength|murmur|systolic|diastolic|pain|scale|tab|pill|cup|dose|of the|ppd|pack|ss|normal|ef|mm|mg|cm|in\b|inch|power|motor"
+    r"|reflex|stars|grade|lb|hx|ago|days?|weeks?|hours?|positive|negative|bilateral|throughout|sem\b|lead|upper|lower|right|left|intensity|level|in severity|at rest|with)"
+)
+_MONTH_LEFT = re.compile(r"\b(?:in|since|of|last|next|this|until|till|by|from|through|during|early|late|mid|to|and|between|on|for|around|before|after|end|beginning|month|date|every|each)[ -]$")
+_YEAR_LEFT = re.compile(
+    r"(?:\b(?:in|since|until|till|circa|from|during|before|after|of|year|by|late|early|mid|around|about|back to)|\b(?:spring|summer|fall|autumn|winter)(?: of)?"
+    r"|\byob|\bborn|\bb\.|\bdob|birth[a-z ]{0,10}|\bc\.)[ :.,(]{1,3}$"
+)
+_BORN_IN = re.compile(r"\b(?:in|during|early|late|mid|year|yob|circa)[ :(]{1,3}$")
+_ORDINAL = re.compile(r"[Oo](?<![\w].)n[ ]the[ ][0-9]{1,2}(?:st|nd|rd|th)(?=[.,;)!?\n]|[ ]of[ ](?:this|last|next|the)|[ ](?:at|and|for)\b|$)")
+_NOT_AGE_NEXT = re.compile(r"[ -](?:percent|%|history|hx|follow|warranty|prior|ago|survival|risk|old (?:house|home|records|building))")
+_MOST_LIKELY_AGE = 125
+_WINDOW = 28
+MAX_YEAR = 2100
+
+
+def exists(year: int, month: int, day: int) -> bool:
+    """Whether the date exists; year 0 stands for any year, day 0 for any day."""
+    if not 1 <= month <= 12 or not 0 <= day <= _DAYS[month]:
+        return False
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return not (month == 2 and day == 29 and year and not leap)
+
+
+def full_year(short: int, reference: dt.date | None, *, birth: bool) -> int:
+    """Return the four-digit year of a two-digit one, or 0 where that cannot be known.
+
+    The latest year that is not after the reference. A birth year that could lie a century earlier
+    and then shows an age over 89 is not known.
+    """
+    if reference is None:
+        return 0
+    year = reference.year - (reference.year - short) % 100
+    if birth and reference.year - year + 100 < _MOST_LIKELY_AGE:
+        return 0
+    return year
+
+
+def _birth(lowered: str, start: int) -> bool:
+    return _BIRTH.search(lowered, max(0, start - _WINDOW), start) is not None
+
+
+def number(text: str, lowered: str, match: re.Match[str], reference: dt.date | None) -> Candidate | None:
+    """Judge a match of `patterns.NUMBERS` with the shape of a date."""
+    start, end = match.span()
+    shape = match.lastgroup
+    if shape == "md":
+        return _partial(lowered, match[0], start, end)
+    if shape == "dmon":
+        return _day_month(text, lowered, match[0], start, end, reference)
+    birth = _birth(lowered, start)
+    parts = _SPLIT.split(match[0], maxsplit=2)
+    if shape == "iso":
+        year, month, day = int(parts[0]), int(parts[1]), int(parts[2][:2].rstrip("T"))
+    elif shape == "my":
+        year, month, day = int(parts[1]), int(parts[0]), 0
+        if month == 0 or month > 12:
+            return None
+    elif shape == "ym":
+        year, month, day = int(parts[0]), int(parts[1]), 0
+        if year > MAX_YEAR:
+            return None
+    else:
+        month, day = int(parts[0]), int(parts[1])
+        if len(parts[2]) == 2:
+            if "." in match[0] and not (birth or _DATE_WORD.search(lowered, max(0, start - _WINDOW), start)):
+                return None
+            year = full_year(int(parts[2]), reference, birth=birth)
+        else:
+            year = int(parts[2])
+        if month > 12:
+            month, day = day, month
+        elif day <= 12 and day != month and "." in match[0]:
+            month, day = day, month
+    if not exists(year, month, day):
+        return _unreal(shape, match[0], start, end)
+    if year and not 1800 <= year <= MAX_YEAR:
+        year = 0
+    if birth and _BORN_IN.search(lowered, max(0, start - _WINDOW), start):
+        day = 0
+    return (start, end, E.DATE, 0.95, (year, month, day, birth))
+
+
+def _unreal(shape: str | None, text: str, start: int, end: int) -> Candidate | None:
+    """A date with four digits of a year and two slashes that does not exist is a slip of the pen."""
+    if shape == "mdy" and text.count("/") == 2 and text[-4:].isdigit():
+        return (start, end, E.DATE, 0.6, (0, 0, 0, False))
+    return None
+
+
+def _partial(lowered: str, text: str, start: int, end: int) -> Candidate | None:
+    month, _, day = text.partition("/")
+    if not exists(0, int(month), int(day)) or int(day) == 0:
+        return None
+    if lowered[end : end + 1] and lowered[end] in "-%'\"+":
+        if not re.match(r"-[0-9]{1,2}/[0-9]", lowered[end : end + 5]):
+            return None
+    low = max(0, start - _WINDOW)
+    if lowered[start - 1 : start] == "-" and re.search(r"[0-9]/[0-9]{1,2}-$", lowered[max(0, start - 6) : start]):
+        return (start, end, E.DATE, 0.7, (0, 0, 0, False))
+    if _DATE_WORD.search(lowered, low, start) is None or _NOT_DATE_NEXT.match(lowered, end):
+        return None
+    if _LINE.search(lowered, low, start) and not re.match(r"[ ]?[:-][ \n]", lowered[end : end + 3]):
+        return None
+    if lowered[low:start].endswith("from ") and int(day) in {2, 3, 4, 5, 6, 10}:
+        return None
+    return (start, end, E.DATE, 0.7, (0, 0, 0, False))
+
+
+def _day_month(
+    text: str, lowered: str, token: str, start: int, end: int, reference: dt.date | None
+) -> Candidate | None:
+    low = token.lower()
+    found = re.search(r"[a-z]{3,}", low.replace(" of ", "    "))
+    if found is None:
+        return None
+    month, day = _MONTHS[found[0][:3]], int(re.match(r"[0-9]+", low)[0])  # type: ignore[index]
+    if not exists(0, month, day) or day == 0:
+        return None
+    word = text[start + found.start() : start + found.end()]
+    tail = token[found.end() :]
+    if word in {"may", "mar", "march", "dec", "sep", "sept"} and not tail and "of" not in low and found.start() > 2:
+        return None
+    birth = _birth(lowered, start)
+    digits = re.sub(r"[^0-9]", "", tail)
+    year = 0
+    if len(digits) == 4:
+        year = int(digits)
+    elif digits:
+        year = full_year(int(digits), reference, birth=birth)
+    if birth and _BORN_IN.search(lowered, max(0, start - _WINDOW), start):
+        day = 0
+    return (start, end, E.DATE, 0.95, (year, month, day, birth))
+
+
+def months(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candidate]:
+    """Yield dates with a month by name: `March 3, 2019`, `Mar 2019`, `in March`, `July third`."""
+    for match in patterns.MONTHS.finditer(text):
+        start, end = match.span()
+        word = match[0][:9]
+        y4, d, y, y2, y3, spelt = match.group("y4", "d", "y", "y2", "y3", "word")
+        if not (d or y4 or spelt):
+            if not _lone_month(text, lowered, match[0], start, end):
+                continue
+            yield (start, end, E.DATE, 0.7, (0, 0, 0, False))
+            continue
+        if word[0].islower() and word[:3] in {"may", "mar"} and not (y4 or y or y2 or y3):
+            if not (spelt or (d and _MONTH_LEFT.search(lowered, max(0, start - _WINDOW), start))):
+                continue
+        month, day = _MONTHS[word[:3].lower()], int(d or 0)
+        if not exists(0, month, day):
+            day = 0
+        birth = _birth(lowered, start)
+        if y4 or y:
+            year = int(y4 or y)
+        elif y2 or y3:
+            year = full_year(int(y2 or y3), reference, birth=birth)
+        else:
+            year = 0
+        if birth and _BORN_IN.search(lowered, max(0, start - _WINDOW), start):
+            day = 0
+        yield (start, end, E.DATE, 0.95, (year, month, day, birth))
+
+
+def _lone_month(text: str, lowered: str, word: str, start: int, end: int) -> bool:
+    if text[end : end + 1] in {"-", "'"} and text[end + 1 : end + 2].isalpha():
+        return False
+    low = word.lower()
+    left = _MONTH_LEFT.search(lowered, max(0, start - _WINDOW), start) is not None
+    if len(low) == 3 and low != "may":
+        return left and word[0].isupper()
+    if low in {"may", "march", "august"} or word.islower():
+        return left and (low != "may" or word[0].isupper()) and not (low == "march" and word.islower())
+    return not word.isupper() or left
+
+
+def years(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candidate]:
+    """Yield years that stand alone and show an age over 89 on the reference date.
+
+    In a line of birth (`DOB: 1936`) a year that shows it for certain goes; elsewhere (`born in
+    1936`, `since 1936`) one that may. With no reference date every such year goes.
+    """
+    if "18" not in text and "19" not in text:
+        return
+    for match in patterns.BARE_YEAR.finditer(text):
+        start, end = match.span()
+        if _YEAR_LEFT.search(lowered, max(0, start - _WINDOW), start) is None:
+            continue
+        year = int(match[0][:4])
+        sure = _birth(lowered, start) and not _BORN_IN.search(lowered, max(0, start - _WINDOW), start)
+        if reference is None or shows_over_89(year + sure, 0, 0, reference):
+            yield (start, end, E.DATE, 0.8, (0, 0, 0, True))
+
+
+def age(lowered: str, match: re.Match[str]) -> Candidate | None:
+    """Judge a match of `patterns.NUMBERS` with the shape of an age of 90 or more."""
+    start = match.start()
+    digits = re.match(r"[0-9]+", match[0])
+    assert digits is not None
+    end = start + digits.end()
+    if _NOT_AGE_NEXT.match(lowered, match.end()) or int(digits[0]) > _MOST_LIKELY_AGE:
+        return None
+    unit = match[0][digits.end() :]
+    if unit.strip("- ").lower() in {"years", "year", "yrs", "yr"}:
+        after = lowered[match.end() : match.end() + 5]
+        if not after.startswith((" old", "-old", " of a", " youn")):
+            if lowered[max(0, start - 4) : start] not in {" is ", "was ", "ged ", " at "} and lowered[max(0, start - 5) : start] != "lived":
+                return None
+    return (start, end, E.AGE, 0.95, None)
+
+
+def ages(text: str, lowered: str) -> Iterator[Candidate]:
+    """Yield ages over 89 that a word announces: `age 93`, `turned 91`, `ninety-two-year-old`."""
+    if "9" in text or "1" in text:
+        for match in patterns.AGE_LABEL.finditer(text):
+            if match["s"] is None and lowered[match.start() : match.start() + 3] == "in ":
+                continue
+            if int(match["n"]) <= _MOST_LIKELY_AGE:
+                yield (match.start("n"), match.end(), E.AGE, 0.9, None)
+        for match in _ORDINAL.finditer(text):
+            yield (match.start() + 7, match.end(), E.DATE, 0.6, (0, 0, 0, False))
+    for match in patterns.AGE_WORDS.finditer(text):
+        yield (match.start(), match.end(), E.AGE, 0.9, None)

@@ -1,0 +1,129 @@
+"""Find protected health information and replace it: the one public function of this step.
+
+A plain synchronous function of text, policy and reference date, so that it runs as well in a
+process (`pool.py`). It fails closed: any fault inside becomes `DetectorFailed`, without the text.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Literal
+
+from wardgate.deid import dates, gazetteer, names, numbers, patterns, places
+from wardgate.deid import policy as policies
+from wardgate.deid.fold import fold
+from wardgate.deid.spans import Candidate, Place, outside, replace, resolve
+from wardgate.deid.transform import TAG, replacement
+from wardgate.errors import DetectorFailed, WardgateError
+from wardgate.types import PHI, CleanText, Deidentified, EntityType, Span
+
+Reference = dt.date | Literal["today"] | None
+"""The date that years are measured against: the note's own, today, or None for unknown."""
+
+_DIGIT = re.compile(r"[0-9]")
+_DATE_SHAPES = frozenset({"iso", "mdy", "my", "ym", "md", "dmon"})
+
+
+class Deidentifier:
+    """Finds and replaces PHI under a policy, by name, that holds where a call names no other.
+
+    Raises PolicyUnknown for a name that no shipped policy has.
+    """
+
+    __slots__ = ("_policy", "_words")
+
+    def __init__(self, policy: str = policies.DEFAULT) -> None:
+        self._policy = policies.get(policy)
+        self._words = gazetteer.load()
+
+    def deidentify(
+        self, text: str | PHI, *, policy: str | None = None, reference_date: Reference = "today"
+    ) -> Deidentified:
+        """Return the de-identified text, the spans found (code points of `text`), and the alignment.
+
+        `reference_date` is the note's own date where the caller knows it; it decides which years
+        show an age over 89. None says that it is unknown, and then no year of a date survives.
+        Spans that the policy keeps are reported and left in the text.
+
+        Raises PolicyUnknown, and DetectorFailed where detection failed in any way.
+        """
+        chosen = self._policy if policy is None else policies.get(policy)
+        try:
+            raw = text.reveal() if isinstance(text, PHI) else text
+            reference = _today() if reference_date == "today" else reference_date
+            assert not isinstance(reference, str)
+            return _deidentify(raw, chosen, reference, self._words)
+        except WardgateError:
+            raise
+        except Exception:  # noqa: BLE001 -- whatever failed, the text must not pass or be told
+            raise DetectorFailed from None
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(tz=dt.UTC).date()
+
+
+def _deidentify(
+    text: str, policy: policies.Policy, reference: dt.date | None, words: gazetteer.Gazetteer
+) -> Deidentified:
+    folded, index = fold(text)
+    found = resolve(detect(folded, reference, words))
+    if index is not None:
+        found = [(index[c[0]], index[c[1]], c[2], c[3], c[4]) for c in found]
+    spans: list[Span] = []
+    edits: list[tuple[int, int, str]] = []
+    for candidate in found:
+        start, end, label, score, _ = candidate
+        spans.append(Span(start, end, label, score))
+        new = replacement(text, candidate, policy, reference)
+        if new is not None:
+            edits.append((start, end, new))
+    clean, alignment = replace(text, edits)
+    return Deidentified(
+        text=CleanText(clean),
+        spans=tuple(spans),
+        alignment=alignment,
+        policy=policy.name,
+        policy_hash=policy.hash,
+    )
+
+
+def detect(
+    text: str, reference: dt.date | None, words: gazetteer.Gazetteer
+) -> list[Candidate]:
+    """Return candidates in folded text; they may overlap. What an earlier pass wrote is left alone."""
+    lowered = text.lower()
+    found: list[Candidate] = list(names.find(text, lowered, words))
+    found += names.spoken(text, lowered, words)
+    found += dates.months(text, lowered, reference)
+    found += dates.ages(text, lowered)
+    found += numbers.net(text, lowered)
+    found += numbers.hidden(text)
+    if _DIGIT.search(text):
+        _shapes(text, lowered, reference, found)
+        found += dates.years(text, lowered, reference)
+        found += numbers.codes(text, lowered)
+        found += numbers.numbered(text, lowered)
+        found += places.zips(text)
+    if "[" in text or "**" in text or "90+" in text:
+        return outside(found, [match.span() for match in TAG.finditer(text)])
+    return found
+
+
+def _shapes(
+    text: str, lowered: str, reference: dt.date | None, found: list[Candidate]
+) -> None:
+    for match in patterns.NUMBERS.finditer(text):
+        shape = match.lastgroup
+        candidate: Candidate | None
+        if shape in _DATE_SHAPES:
+            candidate = dates.number(text, lowered, match, reference)
+        elif shape == "age":
+            candidate = dates.age(lowered, match)
+        elif shape == "street":
+            candidate = (match.start(), match.end(), EntityType.LOCATION, 0.85, Place.STREET)
+        else:
+            candidate = numbers.shapes(text, lowered, match)
+        if candidate is not None:
+            found.append(candidate)

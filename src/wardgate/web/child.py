@@ -1,0 +1,80 @@
+"""A process under the supervisor: a gateway worker or the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from pathlib import Path
+
+from wardgate.engine.remote import EngineServer
+from wardgate.settings import Settings
+from wardgate.web.app import load_models, start_engine
+from wardgate.web.control import Channel
+from wardgate.web.metrics import snapshot
+from wardgate.web.worker import Worker
+
+log = logging.getLogger("wardgate")
+_METRICS_SECONDS = 1.0
+
+
+async def run(control: socket.socket) -> None:
+    """Start as the first message says, serve until told to drain or until the supervisor is gone."""
+    channel = await Channel.of(control)
+    start = await channel.receive()
+    if start is None:
+        return
+    settings = Settings.model_validate(start["settings"])
+    engine_socket = Path(start["engine_socket"])
+    role: _Engine | Worker
+    if start["role"] == "engine":
+        role = _Engine(settings, engine_socket)
+    else:
+        sockets = [socket.socket(fileno=descriptor) for descriptor in start["sockets"]]
+        role = Worker(settings, sockets, index=start["index"], engine_socket=engine_socket)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    listen = asyncio.create_task(_until_drain(channel, stop))
+    await role.start()
+    channel.send({"ready": True})
+    metrics = asyncio.create_task(_send_metrics(channel))
+    await stop.wait()
+    await role.drain()
+    channel.send({"metrics": snapshot()})
+    for task in (metrics, listen):
+        task.cancel()
+    await asyncio.gather(metrics, listen, return_exceptions=True)
+    channel.close()
+    await channel.writer.wait_closed()
+
+
+async def _until_drain(channel: Channel, stop: asyncio.Event) -> None:
+    while (message := await channel.receive()) is not None:
+        if "drain" in message:
+            break
+    stop.set()
+
+
+async def _send_metrics(channel: Channel) -> None:
+    while True:
+        channel.send({"metrics": snapshot()})
+        await asyncio.sleep(_METRICS_SECONDS)
+
+
+class _Engine:
+    """The engine process: the embedded engine on a Unix socket."""
+
+    def __init__(self, settings: Settings, path: Path) -> None:
+        self._settings = settings
+        self._path = path
+        self._server: EngineServer | None = None
+
+    async def start(self) -> None:
+        engine = await start_engine(self._settings, load_models(self._settings))
+        self._server = EngineServer(engine, self._path)
+        await self._server.start()
+
+    async def drain(self) -> None:
+        if self._server is not None:
+            await self._server.close()

@@ -1,0 +1,138 @@
+"""The gateway as a whole, from bound sockets to the last drained request, in one or many processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.registry import REGISTRY
+
+from wardgate.auth.issuer import DevelopmentIssuer
+from wardgate.errors import SettingsInvalid
+from wardgate.settings import Settings
+from wardgate.web.metrics import application
+from wardgate.web.process import StateLock, forbid_core_files, open_state
+from wardgate.web.server.serve import HttpServer, bind
+from wardgate.web.supervisor import Supervisor
+from wardgate.web.worker import Worker, tls_files
+
+log = logging.getLogger("wardgate")
+GATEWAY_FILE = "gateway.json"
+"""In the state folder while a gateway runs: its addresses, for the client commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running gateway listens."""
+
+    url: str
+    metrics: str
+
+    def line(self) -> str:
+        """Return the one line that `wardgate serve` prints once ready."""
+        return f"ready {self.url} metrics {self.metrics}"
+
+
+async def run(settings: Settings, *, on_ready: Callable[[Addresses], Awaitable[bool]]) -> None:
+    """Serve until SIGTERM or SIGINT, or until `on_ready` returns False; then drain.
+
+    Raises a WardgateError where the gateway cannot start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with _serving(settings, stop) as addresses:
+        if addresses is None:
+            return
+        ready = asyncio.ensure_future(on_ready(addresses))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if ready.done() and await ready:
+            await stopped
+        for waiting in (ready, stopped):
+            waiting.cancel()
+        await asyncio.gather(ready, stopped, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _serving(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Addresses | None]:
+    """Start everything, end it in reverse; None where `stop` came before all was ready."""
+    forbid_core_files()
+    state = open_state(settings.state)
+    async with AsyncExitStack() as parts:
+        parts.callback(StateLock(state).release)
+        server = settings.server
+        listener = _bind(server.host, server.port)
+        parts.callback(listener.close)
+        metrics_listener = _bind(server.metrics_host, server.metrics_port)
+        scheme = "https" if tls_files(settings) else "http"
+        addresses = Addresses(
+            f"{scheme}://{_address(listener.getsockname())}",
+            f"http://{_address(metrics_listener.getsockname())}",
+        )
+        if settings.development_issuer:
+            DevelopmentIssuer.open(state)  # made once, before any worker starts
+        registry = REGISTRY
+        if server.workers == 1:
+            worker = Worker(settings, [listener])
+            parts.push_async_callback(worker.drain)
+            starting = worker.start()
+        else:
+            home = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="wardgate-")))
+            supervisor = Supervisor(settings, [listener], home / "engine.sock")
+            parts.push_async_callback(supervisor.stop)
+            starting = supervisor.start()
+            registry = supervisor.registry
+        metrics = HttpServer(application(registry), [metrics_listener])
+        await metrics.start()
+        parts.push_async_callback(metrics.drain, 1.0)
+        if not await _unless(stop, starting):
+            yield None
+            return
+        _publish(state, addresses)
+        parts.callback((state / GATEWAY_FILE).unlink, missing_ok=True)
+        yield addresses
+
+
+async def _unless(stop: asyncio.Event, starting: Awaitable[None]) -> bool:
+    """Await the start; give it up where `stop` comes first. Raises what the start raises."""
+    start = asyncio.ensure_future(starting)
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((start, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if start.done():
+        await start
+        return True
+    start.cancel()
+    await asyncio.gather(start, return_exceptions=True)
+    return False
+
+
+def _bind(host: str, port: int):  # type: ignore[no-untyped-def]
+    try:
+        return bind(host, port)
+    except OSError as error:
+        raise SettingsInvalid(f"Cannot listen on {host} port {port}: {error.strerror}.") from None
+
+
+def _address(name: tuple[object, ...]) -> str:
+    """Return HOST:PORT for a URL; an IPv6 address in brackets."""
+    host = str(name[0])
+    return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"
+
+
+def _publish(state: Path, addresses: Addresses) -> None:
+    """Leave the addresses where the client commands look."""
+    draft = state / f"{GATEWAY_FILE}.new"
+    content = {"url": addresses.url, "metrics": addresses.metrics, "pid": os.getpid()}
+    draft.write_text(json.dumps(content))
+    draft.replace(state / GATEWAY_FILE)

@@ -1,0 +1,71 @@
+"""One gateway process: the gateway behind an HTTP server on sockets that it was given."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from wardgate.engine.remote import RemoteEngine
+from wardgate.settings import Settings
+from wardgate.web.app import Gateway
+from wardgate.web.server.limits import Limits
+from wardgate.web.server.serve import HttpServer
+from wardgate.web.server.tls import TlsFiles
+
+
+class Worker:
+    """Start it, drain it; it owns the sockets from the start on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        *,
+        index: int = 0,
+        engine_socket: Path | None = None,
+    ) -> None:
+        """Take what the process serves; `engine_socket` None runs the engine in this process."""
+        self._settings = settings
+        self._sockets = sockets
+        self._index = index
+        self._engine_socket = engine_socket
+        self._gateway: Gateway | None = None
+        self._server: HttpServer | None = None
+
+    async def start(self) -> None:
+        """Open the gateway and begin to accept once it is ready. Raises a WardgateError."""
+        settings = self._settings
+        engine = RemoteEngine(self._engine_socket) if self._engine_socket else None
+        if engine is not None:
+            await engine.start()
+        self._gateway = await Gateway.open(settings, chain=f"worker-{self._index}", engine=engine)
+        self._server = HttpServer(
+            self._gateway.app,
+            self._sockets,
+            limits=Limits(
+                header_bytes=settings.limits.header_bytes,
+                header_seconds=settings.limits.header_seconds,
+                idle_seconds=settings.limits.idle_seconds,
+                connections=settings.limits.connections,
+            ),
+            tls=tls_files(settings),
+        )
+        await self._server.start()
+
+    async def drain(self) -> None:
+        """Turn not ready, let requests in flight end, and close everything."""
+        if self._gateway is None:
+            return
+        self._gateway.readiness.draining = True
+        if self._server is not None:
+            await self._server.drain(self._settings.server.drain_seconds)
+        await self._gateway.close()
+
+
+def tls_files(settings: Settings) -> TlsFiles | None:
+    """Return the TLS files of the settings, or None for plain HTTP."""
+    server = settings.server
+    if server.tls_cert is None or server.tls_key is None:
+        return None
+    return TlsFiles(server.tls_cert, server.tls_key, server.client_ca)

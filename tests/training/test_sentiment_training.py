@@ -1,0 +1,204 @@
+"""The training steps on a made-up sample; needs the training environment (torch)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.models import WordLevel  # noqa: E402
+from tokenizers.pre_tokenizers import Whitespace  # noqa: E402
+from tokenizers.processors import TemplateProcessing  # noqa: E402
+from training.sentiment.__main__ import arrays, finish  # noqa: E402
+from training.sentiment.data import (  # noqa: E402
+    Augment,
+    Example,
+    Gazetteer,
+    epoch_batches,
+    split,
+    tag_mentions,
+)
+from training.sentiment.evaluate import Model, check_digests  # noqa: E402
+from training.sentiment.export import Graph, build, write  # noqa: E402
+from training.sentiment.model import Sentiment, Shape  # noqa: E402
+from training.sentiment.train import Recipe, Run, encode, rate_at  # noqa: E402
+
+pytestmark = pytest.mark.training
+
+GOOD = ["good", "fine", "lovely", "warm", "bright"]
+BAD = ["bad", "poor", "ugly", "cold", "dim"]
+OTHER = [f"w{number}" for number in range(60)]
+SMALL = Shape(vocabulary=90, positions=256, width=32, inner=64, heads=4, layers=2)
+NAMES = Gazetteer(frozenset({"jane"}), frozenset({"roe"}), frozenset({"springfield"}))
+RECIPE = Recipe(epochs=2, batch=8, rate=2e-3, average=0.9, bfloat16=False, smoothing=0.0)
+
+
+def sentences(count: int) -> list[Example]:
+    rng = np.random.default_rng(5)
+    made = []
+    for number in range(count):
+        label = number % 2
+        words = list(rng.choice(OTHER, 12)) + list(rng.choice(GOOD if label else BAD, 3))
+        rng.shuffle(words)
+        made.append(Example(" ".join(words), label))
+        made.append(Example(" ".join(words[:6]), label))
+        made.append(Example(" ".join(words[3:11]), label))
+    return made
+
+
+def tokenizer() -> Tokenizer:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *GOOD, *BAD, *OTHER]
+    made = Tokenizer(WordLevel({word: at for at, word in enumerate(words)}, "[UNK]"))
+    made.pre_tokenizer = Whitespace()
+    made.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return made
+
+
+def make_run(work, recipe: Recipe = RECIPE) -> Run:
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    return Run(
+        model=Sentiment(SMALL),
+        tokenizer=tokenizer(),
+        train=sentences(40),
+        held=sentences(10),
+        gazetteer=NAMES,
+        recipe=recipe,
+        work=work,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Run:
+    run = make_run(tmp_path_factory.mktemp("whole"))
+    run.go(save_every=5, judge_every=5, progress=False)
+    return run
+
+
+def test_no_sentence_straddles_the_split() -> None:
+    examples = sentences(200)
+    train, held = split(examples, 0.1, seed=3)
+    assert len(held) >= 0.05 * len(examples)
+    assert not {e.text for e in train} & {e.text for e in held}
+
+    def grams(part: list[Example]) -> set[tuple[str, ...]]:
+        found = set()
+        for example in part:
+            words = example.text.split()
+            found |= {tuple(words[at : at + 5]) for at in range(len(words) - 4)}
+        return found
+
+    assert not grams(train) & grams(held)
+    assert split(examples, 0.1, seed=3) == (train, held)
+
+
+def test_a_stopped_run_ends_with_the_same_weights(trained: Run, tmp_path) -> None:
+    make_run(tmp_path).go(save_every=3, judge_every=5, stop_at=7, progress=False)
+    second = make_run(tmp_path)
+    assert second.step == 7
+    second.go(save_every=3, judge_every=5, progress=False)
+    assert second.step == trained.step
+    for name, weight in trained.model.state_dict().items():
+        assert torch.equal(weight, second.model.state_dict()[name]), name
+        assert torch.equal(trained.average[name], second.average[name]), name
+    assert second.best == trained.best
+
+
+def test_a_state_of_another_recipe_is_refused(trained: Run) -> None:
+    with pytest.raises(SystemExit, match="another recipe"):
+        make_run(trained.work, dataclasses.replace(RECIPE, rate=1e-3))
+
+
+def test_training_learns(trained: Run) -> None:
+    assert trained.history[-1]["loss"] < 0.6
+    assert trained.best["accuracy"] > 0.6
+
+
+def test_agreement_term_trains(tmp_path) -> None:
+    run = make_run(tmp_path, dataclasses.replace(RECIPE, agree=1.0))
+    run.go(stop_at=2, progress=False)
+    assert run.step == 2
+
+
+@pytest.mark.parametrize(("form", "allowed"), [("float32", 1e-5), ("rows", 0.1), ("tensor", 0.2)])
+def test_graph_agrees_with_torch(trained: Run, tmp_path, form: str, allowed: float) -> None:
+    path = tmp_path / "model.onnx"
+    write(build(arrays(trained.model), SMALL, Graph(form=form)), path)
+    (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_str())
+    model = Model.load(path, tmp_path / "tokenizer.json")
+    texts = [example.text for example in sentences(8)]
+    trained.model.eval()
+    with torch.no_grad():
+        wanted = trained.model(*encode(trained.tokenizer, texts, 64)).numpy()
+    found = model.run([model.ids(text) for text in texts])
+    assert np.abs(found - wanted).max() < allowed
+
+
+def test_neighbours_and_padding_do_not_move_a_row(trained: Run, tmp_path) -> None:
+    path = tmp_path / "model.onnx"
+    write(build(arrays(trained.model), SMALL, Graph(form="rows")), path)
+    (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_str())
+    model = Model.load(path, tmp_path / "tokenizer.json")
+    rows = [model.ids(example.text) for example in sentences(6)]
+    alone = np.concatenate([model.run([row]) for row in rows])
+    assert np.abs(model.run(rows, pad_to=100) - alone).max() < 1e-5
+
+
+def test_whole_weights_leave_room_for_sixteen_bit_sums(trained: Run) -> None:
+    model = build(arrays(trained.model), SMALL, Graph(form="rows"))
+    import onnx
+
+    used = {node.input[1] for node in model.graph.node if node.op_type == "MatMulInteger"}
+    assert len(used) == 6 * SMALL.layers
+    for tensor in model.graph.initializer:
+        if tensor.name in used:
+            largest = int(np.abs(onnx.numpy_helper.to_array(tensor).astype(int)).max())
+            assert 2 * 255 * largest < 2**15
+
+
+def test_release_names_every_file_and_notices_a_change(trained: Run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("training.sentiment.__main__.RESULTS", tmp_path / "results.json")
+    out = tmp_path / "model"
+    finish(trained, sentences(20), lambda _: "a card", out)
+    manifest = check_digests(out)
+    assert set(manifest["files"]) == {"model.onnx", "tokenizer.json", "README.md"}
+    assert not list(out.glob("*.part"))
+    kept = json.loads((out / "tokenizer.json").read_text())
+    assert kept["truncation"] is None
+    assert kept["padding"] is None
+    (out / "README.md").write_text("another card")
+    with pytest.raises(SystemExit, match=r"README\.md"):
+        check_digests(out)
+
+
+def test_mentions_become_tags() -> None:
+    text = "on march 3 jane roe 's film opened in springfield"
+    assert tag_mentions(text, NAMES) == "on [DATE] [NAME] 's film opened in [LOCATION]"
+    assert tag_mentions("jane eyre may surprise", NAMES) == "jane eyre may surprise"
+
+
+def test_an_epoch_is_the_same_whenever_asked() -> None:
+    def epoch(number: int) -> list[list[tuple[str, int]]]:
+        return list(
+            epoch_batches(
+                sentences(50), NAMES, Augment(), size=8, short_share=0.5, seed=4, epoch=number
+            )
+        )
+
+    assert epoch(0) == epoch(0)
+    assert epoch(0) != epoch(1)
+    assert any("[" in text for batch in epoch(0) for text, _ in batch)
+
+
+def test_rate_rises_then_falls_to_nothing() -> None:
+    rates = [rate_at(step, 100, 0.1) for step in range(100)]
+    assert max(rates) == rates[9] == 1.0
+    assert rates[0] < rates[5]
+    assert rates[99] < 0.01
