@@ -91,9 +91,8 @@ class Gateway:
     async def open(cls, settings: Settings, *, chain: str, engine: Engine | None = None) -> Gateway:
         """Make every part; `engine` None starts the embedded one. Raises a WardgateError."""
         async with contextlib.AsyncExitStack() as parts:
-            gateway = await _open(settings, chain, engine, parts)
-            gateway._parts = parts.pop_all()
-            return gateway
+            app, document, flow, readiness = await _open(settings, chain, engine, parts)
+            return cls(app, flow, readiness, document, parts.pop_all())
 
     async def close(self) -> None:
         """End every part, in reverse."""
@@ -102,7 +101,8 @@ class Gateway:
 
 async def _open(
     settings: Settings, chain: str, engine: Engine | None, parts: contextlib.AsyncExitStack
-) -> Gateway:
+) -> tuple[App, bytes, Flow, Readiness]:
+    """Make every part and leave its end with `parts`."""
     issuer, trusted = _issuers(settings)
     authenticator = Authenticator(
         trusted,
@@ -162,7 +162,7 @@ async def _open(
     app, document = application(settings, flow, readiness, issuer)
     watch = asyncio.create_task(readiness.run(), name="readiness")
     parts.push_async_callback(_cancel, watch)
-    return Gateway(app, flow, readiness, document, contextlib.AsyncExitStack())
+    return app, document, flow, readiness
 
 
 def application(
@@ -182,7 +182,8 @@ def application(
         endpoints += OAuth(issuer, flow, settings.limits.body_seconds).endpoints()
     add(api, endpoints)
     pages.document = orjson.dumps(_document(api))
-    return Door(Dispatch(api), draining=lambda: readiness.draining), pages.document
+    door = Door(Dispatch(api), draining=lambda: readiness.draining, unavailable=readiness.poke)
+    return door, pages.document
 
 
 def load_models(settings: Settings) -> list[LoadedModel]:

@@ -37,12 +37,19 @@ class Readiness:
     """Seconds after which a check that gives no answer counts as failed."""
     states: tuple[CheckState, ...] = ()
     draining: bool = False
+    first: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the gateway has been ready."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def ready(self) -> bool:
         """Whether every check held when last made, and the gateway is not shutting down."""
         return bool(self.states) and not self.draining and all(s.ok for s in self.states)
+
+    @property
+    def missing(self) -> str:
+        """What does not hold, in our own words."""
+        return "; ".join(f"{s.name} {s.detail}" for s in self.states if not s.ok)
 
     def poke(self) -> None:
         """Ask for the checks to be made now: something has just failed."""
@@ -59,9 +66,11 @@ class Readiness:
         while True:
             was = self.ready
             await self.refresh()
+            if self.ready:
+                self.first.set()
             if was != self.ready and not self.draining:
-                failed = [f"{s.name}: {s.detail}" for s in self.states if not s.ok]
-                log.warning("readiness is now %s %s", self.ready, "; ".join(failed))
+                level = logging.INFO if self.ready else logging.WARNING
+                log.log(level, "ready" if self.ready else f"not ready: {self.missing}")
             self._wake.clear()
             try:
                 async with asyncio.timeout(self.every):

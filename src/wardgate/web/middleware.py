@@ -35,6 +35,7 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0
 _PROXY_HEADERS = frozenset(
     {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"}
 )
+_UNAVAILABLE = 503
 _STANDING: tuple[tuple[bytes, bytes], ...] = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -63,9 +64,13 @@ class Call:
 class Door:
     """The outermost wrapper of the application."""
 
-    def __init__(self, app: App, *, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, app: App, *, draining: Callable[[], bool], unavailable: Callable[[], None]
+    ) -> None:
+        """Wrap `app`; `unavailable` is told of every 503, so that readiness is looked at anew."""
         self._app = app
         self._draining = draining
+        self._unavailable = unavailable
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; never raises but for cancellation."""
@@ -87,6 +92,8 @@ class Door:
         try:
             await self._app(scope, receive, reply)
         except WardgateError as error:
+            if error.status == _UNAVAILABLE:
+                self._unavailable()
             await self._refuse(call, error, reply)
         except Exception as error:  # noqa: BLE001 -- the last resort; see the module's docstring
             _log_fault(error, call)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from wardgate.engine.remote import RemoteEngine
+from wardgate.errors import NotReady
 from wardgate.settings import Settings
 from wardgate.web.app import Gateway
 from wardgate.web.server.limits import Limits
 from wardgate.web.server.serve import HttpServer
 from wardgate.web.server.tls import TlsFiles
+
+_READY_SECONDS = 30.0
+"""How long the first round of readiness checks may take to hold."""
 
 
 class Worker:
@@ -34,7 +39,7 @@ class Worker:
         self._server: HttpServer | None = None
 
     async def start(self) -> None:
-        """Open the gateway and begin to accept once it is ready. Raises a WardgateError."""
+        """Open the gateway, accept, and return once it is ready. Raises a WardgateError."""
         settings = self._settings
         engine = RemoteEngine(self._engine_socket) if self._engine_socket else None
         if engine is not None:
@@ -52,6 +57,12 @@ class Worker:
             tls=tls_files(settings),
         )
         await self._server.start()
+        readiness = self._gateway.readiness
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await readiness.first.wait()
+        except TimeoutError:
+            raise NotReady(f"The gateway did not become ready: {readiness.missing}.") from None
 
     async def drain(self) -> None:
         """Turn not ready, let requests in flight end, and close everything."""

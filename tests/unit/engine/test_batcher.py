@@ -61,7 +61,7 @@ async def started(run, *, slots=1, queue_tokens=1_000, rows=4):
 
 
 async def entered(gate):
-    await asyncio.to_thread(gate.entered.acquire, timeout=10)
+    assert await asyncio.to_thread(gate.entered.acquire, timeout=10)
 
 
 async def turn():
@@ -226,9 +226,10 @@ async def test_close_ends_what_waits_and_stops_every_thread():
     gate = Gate()
     gate.open.clear()
     async with started(gate, slots=2) as batcher:
-        running = [asyncio.create_task(batcher.infer_rows([number])) for number in (1, 2)]
-        await entered(gate)
-        await entered(gate)
+        running = []
+        for number in (1, 2):
+            running.append(asyncio.create_task(batcher.infer_rows([number])))
+            await entered(gate)
         waiting = asyncio.create_task(batcher.infer_rows([3]))
         await turn()
         closing = asyncio.create_task(batcher.close())

@@ -65,6 +65,7 @@ class Http1(asyncio.Protocol):
         self._tls = tls
         self._parser = httptools.HttpRequestParser(self)
         self._paused = False
+        self._surplus = False  # a connection above the cap, which is told so
         self._wire = 0  # bytes that came in this head, or in this body beyond its payload
         self._payload = 0
         self._dropped = 0
@@ -80,6 +81,7 @@ class Http1(asyncio.Protocol):
         self.transport = transport
         self._scope = base_scope(transport, self._tls)
         self.state.connections.add(self)
+        self._surplus = self.state.full
         if self.state.draining:
             self.drain()
 
@@ -174,7 +176,7 @@ class Http1(asyncio.Protocol):
             or not heads.target_ok(method, self._url)
         ):
             self._refuse_and_stop(RequestMalformed)
-        if self.state.full:
+        if self._surplus:
             self._refuse_and_stop(Overloaded)
         path, raw_path, query = heads.split_target(self._url)
         scope = self._scope.copy()

@@ -59,6 +59,7 @@ class Http2(asyncio.Protocol):
         self._partial_deadline = deadline
         self._stall_deadline = math.inf
         self._idle_deadline = math.inf
+        self._surplus = False  # a connection above the cap, which is told so
         self._closing = False
         self._leaving = False
         self._scope: dict[str, Any]
@@ -85,6 +86,7 @@ class Http2(asyncio.Protocol):
         self._scope = base_scope(transport, self._tls)
         self._scope["http_version"] = "2"
         self.state.connections.add(self)
+        self._surplus = self.state.full
         self.h2.initiate_connection()
         self.flush()
         if self.state.draining:
@@ -184,7 +186,7 @@ class Http2(asyncio.Protocol):
             self._turn_away(event, RequestMalformed)
         elif head.size > limits.header_bytes:
             self._turn_away(event, HeadersTooLarge)
-        elif self.state.full:
+        elif self._surplus:
             self._turn_away(event, Overloaded)
         else:
             path, raw_path, query = heads.split_target(head.target)
