@@ -233,7 +233,7 @@ class Flow:
     recorder: Recorder
     models: Mapping[str, ServedModel]
     direct_only: bool = False
-    """Refuse what came through a proxy: the development issuer trusts whoever is on this machine."""
+    """Refuse what came through a proxy: the development issuer trusts this machine alone."""
     clock: Callable[[], float] = field(default=time.time)
 
     async def enter(self, head: Head, hops: Hops) -> Admitted:

@@ -1,4 +1,4 @@
-"""One frozen tree of settings, from `WARDGATE_*` variables and a TOML file; read once, checked whole.
+"""One frozen tree of settings, from `WARDGATE_*` variables and a TOML file; read once.
 
 A nested setting is written `WARDGATE_LIMITS__BODY_BYTES=1048576`, or as `[limits]` `body_bytes` in
 the TOML file that `WARDGATE_CONFIG` names. Variables win over the file, flags over variables. An
@@ -230,7 +230,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- no .env file: secrets leak there
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- no secrets in the tree
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags win over variables, variables over the TOML file."""
+        """Rank the sources: flags, then variables, then the TOML file."""
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         config = os.environ.get("WARDGATE_CONFIG")
         if config:

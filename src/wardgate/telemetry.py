@@ -7,7 +7,9 @@ a caller cannot make series. With several workers the supervisor adds up the val
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 HOPS = (
     "auth",

@@ -8,11 +8,11 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-import tiny_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import LOST_ID, NAN_ID, SLOW_ID
 
+import tiny_models
+from tiny_models import LOST_ID, NAN_ID, SLOW_ID
 from wardgate.engine.base import Engine
 from wardgate.engine.onnx import OnnxEngine
 from wardgate.engine.remote import RemoteEngine

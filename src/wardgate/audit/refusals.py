@@ -37,9 +37,9 @@ def network(peer: str | None) -> str:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is None:
-            return str(ipaddress.ip_network((address, 64), strict=False))
+            return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
         address = address.ipv4_mapped
-    return str(ipaddress.ip_network((address, 24), strict=False))
+    return f"{str(address).rpartition('.')[0]}.0/24"
 
 
 @dataclass(slots=True)

@@ -30,7 +30,9 @@ from wardgate.errors import AuditUnavailable, StateInvalid
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS chain (id TEXT NOT NULL, format INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS probe (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, room BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
@@ -50,6 +52,8 @@ _INSERTS: Final = tuple(
 )
 _CHECKPOINT_PAGES: Final = 1_000
 """Pages of 4 KiB in the write-ahead log before they are moved into the store; SQLite's default."""
+_ROOM_BYTES: Final = 262_144
+"""What a probe writes after a failure: more than one large group of records."""
 _END_BYTES: Final = 512
 """The end mark is overwritten in place; a disk writes one sector of this size whole."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,16}")
@@ -88,6 +92,7 @@ class SqliteSink:
         self._seq, self._hash = 0, GENESIS
         self._sealed = -1
         self._pages = 0
+        self._failed = False
         self._files = contextlib.ExitStack()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -136,6 +141,7 @@ class SqliteSink:
             self._fail()
             raise _unavailable(error) from error
         self._seq, self._hash = seq, prev
+        self._failed = False
         self._pages += 2 + size // 4_000
 
     def seal(self) -> None:
@@ -153,11 +159,18 @@ class SqliteSink:
             raise _unavailable(error) from error
 
     def probe(self) -> None:
-        """Commit a write that leaves no record. Raises AuditUnavailable where that fails."""
+        """Commit a write that leaves no record. Raises AuditUnavailable where that fails.
+
+        After a failure it asks for room: a nearly full disk may take a byte, but no records.
+        """
         self._restore()
+        room = _ROOM_BYTES if self._failed else 0
         try:
-            self._connection.execute("REPLACE INTO probe VALUES (1, ?)", (self._clock(),))
-            self._pages += 2
+            self._connection.execute(
+                "REPLACE INTO probe VALUES (1, ?, zeroblob(?))", (self._clock(), room)
+            )
+            self._failed = False
+            self._pages += 2 + room // 4_000
         except (sqlite3.Error, OSError) as error:
             self._fail()
             raise _unavailable(error) from error
@@ -314,6 +327,7 @@ class SqliteSink:
     def _fail(self) -> None:
         """Give up the files; the next call opens them again, where they are there again."""
         self._identity = ()
+        self._failed = True
         with contextlib.suppress(sqlite3.Error):
             self._connection.rollback()
 

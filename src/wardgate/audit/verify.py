@@ -17,11 +17,20 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from wardgate.audit.chain import EndMark, parse_end
-from wardgate.audit.findings import ChainResult, Finding, What
+from wardgate.audit.findings import ChainResult, Finding, Row, What
 from wardgate.audit.verifier import check_chain
+from wardgate.errors import StateInvalid
 
 _SIGNED: Final = {What.REWRITTEN, What.HEAD_INVALID, What.HEAD_MISSING}
 """Findings about signatures: a second pass over every signature places them."""
+_NOT_READ: Final = (
+    "SQLITE_BUSY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_IOERR",
+    "SQLITE_PERM",
+    "SQLITE_READONLY",
+)
+"""SQLite's codes for a store that says nothing about its records."""
 _LINE: Final = 4_096
 """Bytes of a head line at most; it has less than 512."""
 
@@ -61,7 +70,8 @@ def verify(folder: Path, public_keys: Mapping[str, Ed25519PublicKey]) -> Report:
     """Check every chain in `folder` against its links, heads and end mark.
 
     `public_keys` by key id come from the state folder or, better, from elsewhere; never from
-    `folder` itself. Memory does not grow with the length of a chain.
+    `folder` itself. Memory does not grow with the length of a chain. Raises StateInvalid where a
+    store may be whole but cannot be read: no right to, or no answer from the disk.
     """
     names = {path.stem for end in ("db", "heads", "end") for path in folder.glob(f"*.{end}")}
     reports = []
@@ -82,15 +92,25 @@ def _verify_chain(
     path = folder / f"{name}.db"
     if not path.is_file():
         return check_chain((), lines, end, keys, every_signature=every_signature)
+    last = 0
+
+    def rows(store: sqlite3.Connection) -> Iterator[Row]:
+        nonlocal last
+        for row in store.execute(
+            "SELECT seq, tenant, kind, request_id, time, hash, record FROM records ORDER BY seq"
+        ):
+            last = row[0]
+            yield row
+
     try:
         with closing(open_read_only(path)) as store:
-            rows = store.execute(
-                "SELECT seq, tenant, kind, request_id, time, hash, record FROM records ORDER BY seq"
-            )
-            return check_chain(rows, lines, end, keys, every_signature=every_signature)
+            return check_chain(rows(store), lines, end, keys, every_signature=every_signature)
     except sqlite3.Error as error:
-        detail = f"the store cannot be read ({error.sqlite_errorname})"
-        return ChainResult(finding=Finding(1, What.CHANGED, detail))
+        reason = getattr(error, "sqlite_errorname", type(error).__name__)
+        if reason.startswith(_NOT_READ):
+            raise StateInvalid(f"The audit store {name} cannot be read ({reason}).") from error
+        detail = f"the store cannot be read from here on ({reason})"
+        return ChainResult(finding=Finding(last + 1, What.CHANGED, detail))
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:

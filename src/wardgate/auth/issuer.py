@@ -6,8 +6,6 @@ read. It is no identity provider: it has one client, which may have any scope th
 
 from __future__ import annotations
 
-import base64
-import binascii
 import fcntl
 import hashlib
 import hmac
@@ -15,12 +13,11 @@ import json
 import os
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -49,7 +46,6 @@ MAX_TTL_SECONDS = 3_600
 """Longest life of a token."""
 FOLDER = "issuer"
 """Its folder in the state folder."""
-_MAX_FORM = 4_096
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,6 @@ class FileKeys:
                 raise KeysUnavailable(reason="keys-unreadable")
             if self._loaded is not None and self._loaded[0] == stamp:
                 return self._loaded[1]
-            self._loaded = None
             try:
                 with self._path.open("rb") as file:
                     status = os.fstat(file.fileno())

@@ -162,7 +162,7 @@ def _parse_rsa(entry: Mapping[str, Any]) -> PublicKey:
     modulus, exponent = _integer(entry.get("n")), _integer(entry.get("e"))
     if modulus.bit_length() not in RSA_BITS:
         _refuse("key-rsa-size")
-    if exponent not in RSA_EXPONENTS or not exponent & 1 or not modulus & 1:
+    if exponent not in RSA_EXPONENTS or not modulus & 1:
         _refuse("key-value")
     if is_weak(modulus):
         _refuse("key-rsa-weak")

@@ -31,8 +31,8 @@ def is_scope(scope: str) -> bool:
     """Whether `scope` is one that Wardgate knows."""
     if scope in _PLAIN or scope == "deid":
         return True
-    kind, colon, name = scope.partition(":")
-    return bool(colon) and kind in _NAMED and NAME.fullmatch(name) is not None
+    kind, _, name = scope.partition(":")
+    return kind in _NAMED and NAME.fullmatch(name) is not None
 
 
 def known(scopes: Iterable[str]) -> frozenset[str]:

@@ -10,7 +10,7 @@ import re
 
 from wardgate.types import EntityType
 
-WINDOW = 44
+WINDOW = 40
 """Code points read left of a number."""
 _TOKENS = re.compile(r"[a-z]+|[0-9]+|[#:=]|[\n\];|]")
 
@@ -61,22 +61,23 @@ _FILLERS = _MARKS | frozenset(
 )  # fmt: skip
 _LAST_FOUR = frozenset({"4", "four"})
 _MOST_PASSED = 7
-
-
-def left_words(lowered: str, start: int) -> list[str]:
-    """Return the tokens left of `start` in lower-cased text, in order: words, numbers, marks, breaks."""
-    return _TOKENS.findall(lowered, max(0, start - WINDOW), start)
+_AFTER_WORD = " :.,(-"
 
 
 def label_left(lowered: str, start: int) -> tuple[EntityType | None, bool, bool]:
-    """Say what the words left of `start` make of a number there.
+    """Say what the words left of `start` in lower-cased text make of a number there.
 
     Returns the label or None, whether the label is strong, and whether a mark of a number stands
     between label and number. (None, False, True) is a mark without a label: `ID: ...`, `# ...`.
     """
+    near = lowered[start - 2 : start] if start > 1 else ""
+    if near[:1].isdigit() and near[0] != "4":
+        return None, False, False
     marked = False
     passed = 0
-    for token in reversed(left_words(lowered, start)):
+    tokens = _TOKENS.findall(lowered, start - WINDOW if start > WINDOW else 0, start)
+    tokens.reverse()
+    for token in tokens:
         label = STRONG.get(token)
         if label is not None:
             return label, True, marked
@@ -84,10 +85,16 @@ def label_left(lowered: str, start: int) -> tuple[EntityType | None, bool, bool]
         if label is not None:
             return label, False, marked
         if token in _FILLERS:
-            marked = marked or token in _MARKS
+            if token in _MARKS:
+                marked = True
         elif token not in _LAST_FOUR and not (token == "\n" and marked):
             break
         passed += 1
         if passed > _MOST_PASSED:
             break
     return None, False, marked
+
+
+def last_word(lowered: str, start: int) -> str:
+    """Return the word left of `start` on its line, without the marks between; "" at a line's start."""
+    return lowered[start - 16 if start > 16 else 0 : start].rstrip(_AFTER_WORD).rpartition("\n")[2].rpartition(" ")[2].lstrip("(")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from wardgate.deid import patterns
+from wardgate.deid.context import last_word
 from wardgate.deid.spans import Candidate
 from wardgate.deid.transform import shows_over_89
 from wardgate.types import EntityType as E
@@ -18,23 +19,30 @@ from wardgate.types import EntityType as E
 _MONTHS = {name: i for i, name in enumerate(
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}  # fmt: skip
 _DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_RANGE_LEFT = re.compile(r"[0-9]/[0-9]{1,2}-\Z")
+_LINE_DATE = re.compile(r"[ ]?[:-][ \n]")
+_SCALES = frozenset({2, 3, 4, 5, 6, 10})
 _SPLIT = re.compile(r"[ ]?[-/.][ ]?")
-_BIRTH = re.compile(r"(?:\bd\.?o\.?b|birth|\bborn|\bb\.|\byob)[a-z ]{0,16}[^a-z0-9]{0,4}(?:on |in |is |was )?$")
-_DATE_WORD = re.compile(
-    r"(?:\b(?:on|since|dated?|dos|dob|until|till|by|seen|visit|admitted|admit|discharged?|started?|due|scheduled|surgery|d/c|starting"
-    r"|last|week of|through|before|after|as of|effective|performed|drawn|collected|received|completed|from)[: ]{1,2}|(?:^|\n)[-* ]{0,3})$"
+_BIRTH = re.compile(
+    r"(?:\bd\.?o\.?b|birth|\bborn|\bb\.|\byob)[a-z ]{0,16}[^a-z0-9]{0,4}(?:on |in |is |was )?\Z"
 )
-_LINE = re.compile(r"(?:^|\n)[-* ]{0,3}$")
+_BEFORE_PARTIAL = frozenset(
+    "on since dated date dos dob until till by seen visit admitted admit discharged discharge started start due scheduled surgery d/c "
+    "starting last of through before after effective performed drawn collected received completed from born".split()
+)
 _NOT_DATE_NEXT = re.compile(
     r"[ ]?(?:strength|murmur|systolic|diastolic|pain|scale|tab|pill|cup|dose|of the|ppd|pack|ss|normal|ef|mm|mg|cm|in\b|inch|power|motor"
     r"|reflex|stars|grade|lb|hx|ago|days?|weeks?|hours?|positive|negative|bilateral|throughout|sem\b|lead|upper|lower|right|left|intensity|level|in severity|at rest|with)"
 )
-_MONTH_LEFT = re.compile(r"\b(?:in|since|of|last|next|this|until|till|by|from|through|during|early|late|mid|to|and|between|on|for|around|before|after|end|beginning|month|date|every|each)[ -]$")
-_YEAR_LEFT = re.compile(
-    r"(?:\b(?:in|since|until|till|circa|from|during|before|after|of|year|by|late|early|mid|around|about|back to)|\b(?:spring|summer|fall|autumn|winter)(?: of)?"
-    r"|\byob|\bborn|\bb\.|\bdob|birth[a-z ]{0,10}|\bc\.)[ :.,(]{1,3}$"
+_BEFORE_MONTH = frozenset(
+    "in since of last next this until till by from through during early late mid to and between on for around before after end "
+    "beginning month date every each".split()
 )
-_BORN_IN = re.compile(r"\b(?:in|during|early|late|mid|year|yob|circa)[ :(]{1,3}$")
+_BEFORE_YEAR = frozenset(
+    "in since until till circa from during before after of year by late early mid around about to spring summer fall autumn winter "
+    "yob born b dob birth c".split()
+)
+_UNSURE_BIRTH = frozenset({"in", "during", "early", "late", "mid", "year", "yob", "circa"})
 _ORDINAL = re.compile(r"[Oo](?<![\w].)n[ ]the[ ][0-9]{1,2}(?:st|nd|rd|th)(?=[.,;)!?\n]|[ ]of[ ](?:this|last|next|the)|[ ](?:at|and|for)\b|$)")
 _NOT_AGE_NEXT = re.compile(r"[ -](?:percent|%|history|hx|follow|warranty|prior|ago|survival|risk|old (?:house|home|records|building))")
 _MOST_LIKELY_AGE = 125
@@ -65,7 +73,8 @@ def full_year(short: int, reference: dt.date | None, *, birth: bool) -> int:
 
 
 def _birth(lowered: str, start: int) -> bool:
-    return _BIRTH.search(lowered, max(0, start - _WINDOW), start) is not None
+    near = lowered[start - _WINDOW if start > _WINDOW else 0 : start]
+    return "b" in near and _BIRTH.search(near) is not None
 
 
 def number(text: str, lowered: str, match: re.Match[str], reference: dt.date | None) -> Candidate | None:
@@ -91,7 +100,7 @@ def number(text: str, lowered: str, match: re.Match[str], reference: dt.date | N
     else:
         month, day = int(parts[0]), int(parts[1])
         if len(parts[2]) == 2:
-            if "." in match[0] and not (birth or _DATE_WORD.search(lowered, max(0, start - _WINDOW), start)):
+            if "." in match[0] and not (birth or last_word(lowered, start) in _BEFORE_PARTIAL):
                 return None
             year = full_year(int(parts[2]), reference, birth=birth)
         else:
@@ -104,7 +113,7 @@ def number(text: str, lowered: str, match: re.Match[str], reference: dt.date | N
         return _unreal(shape, match[0], start, end)
     if year and not 1800 <= year <= MAX_YEAR:
         year = 0
-    if birth and _BORN_IN.search(lowered, max(0, start - _WINDOW), start):
+    if birth and last_word(lowered, start) in _UNSURE_BIRTH:
         day = 0
     return (start, end, E.DATE, 0.95, (year, month, day, birth))
 
@@ -123,14 +132,14 @@ def _partial(lowered: str, text: str, start: int, end: int) -> Candidate | None:
     if lowered[end : end + 1] and lowered[end] in "-%'\"+":
         if not re.match(r"-[0-9]{1,2}/[0-9]", lowered[end : end + 5]):
             return None
-    low = max(0, start - _WINDOW)
-    if lowered[start - 1 : start] == "-" and re.search(r"[0-9]/[0-9]{1,2}-$", lowered[max(0, start - 6) : start]):
+    word = last_word(lowered, start)
+    if lowered[start - 1 : start] == "-" and _RANGE_LEFT.search(lowered, max(0, start - 6), start):
         return (start, end, E.DATE, 0.7, (0, 0, 0, False))
-    if _DATE_WORD.search(lowered, low, start) is None or _NOT_DATE_NEXT.match(lowered, end):
-        return None
-    if _LINE.search(lowered, low, start) and not re.match(r"[ ]?[:-][ \n]", lowered[end : end + 3]):
-        return None
-    if lowered[low:start].endswith("from ") and int(day) in {2, 3, 4, 5, 6, 10}:
+    if word not in _BEFORE_PARTIAL:
+        line_start = start == 0 or not lowered[max(0, start - 3) : start].rpartition("\n")[2].strip(" -*")
+        if word or not line_start or not _LINE_DATE.match(lowered, end):
+            return None
+    if _NOT_DATE_NEXT.match(lowered, end) or (word == "from" and int(day) in _SCALES):
         return None
     return (start, end, E.DATE, 0.7, (0, 0, 0, False))
 
@@ -156,13 +165,16 @@ def _day_month(
         year = int(digits)
     elif digits:
         year = full_year(int(digits), reference, birth=birth)
-    if birth and _BORN_IN.search(lowered, max(0, start - _WINDOW), start):
+    if birth and last_word(lowered, start) in _UNSURE_BIRTH:
         day = 0
     return (start, end, E.DATE, 0.95, (year, month, day, birth))
 
 
-def months(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candidate]:
-    """Yield dates with a month by name: `March 3, 2019`, `Mar 2019`, `in March`, `July third`."""
+def months(text: str, lowered: str, reference: dt.date | None, taken: set[int]) -> Iterator[Candidate]:
+    """Yield dates with a month by name: `March 3, 2019`, `Mar 2019`, `in March`, `July third`.
+
+    Adds to `taken` where the days start, so that they are not read as the start of another date.
+    """
     for match in patterns.MONTHS.finditer(text):
         start, end = match.span()
         word = match[0][:9]
@@ -173,8 +185,10 @@ def months(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candi
             yield (start, end, E.DATE, 0.7, (0, 0, 0, False))
             continue
         if word[0].islower() and word[:3] in {"may", "mar"} and not (y4 or y or y2 or y3):
-            if not (spelt or (d and _MONTH_LEFT.search(lowered, max(0, start - _WINDOW), start))):
+            if not (spelt or (d and last_word(lowered, start) in _BEFORE_MONTH)):
                 continue
+        if d:
+            taken.add(match.start("d"))
         month, day = _MONTHS[word[:3].lower()], int(d or 0)
         if not exists(0, month, day):
             day = 0
@@ -185,7 +199,7 @@ def months(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candi
             year = full_year(int(y2 or y3), reference, birth=birth)
         else:
             year = 0
-        if birth and _BORN_IN.search(lowered, max(0, start - _WINDOW), start):
+        if birth and last_word(lowered, start) in _UNSURE_BIRTH:
             day = 0
         yield (start, end, E.DATE, 0.95, (year, month, day, birth))
 
@@ -194,7 +208,7 @@ def _lone_month(text: str, lowered: str, word: str, start: int, end: int) -> boo
     if text[end : end + 1] in {"-", "'"} and text[end + 1 : end + 2].isalpha():
         return False
     low = word.lower()
-    left = _MONTH_LEFT.search(lowered, max(0, start - _WINDOW), start) is not None
+    left = last_word(lowered, start) in _BEFORE_MONTH
     if len(low) == 3 and low != "may":
         return left and word[0].isupper()
     if low in {"may", "march", "august"} or word.islower():
@@ -212,10 +226,10 @@ def years(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candid
         return
     for match in patterns.BARE_YEAR.finditer(text):
         start, end = match.span()
-        if _YEAR_LEFT.search(lowered, max(0, start - _WINDOW), start) is None:
+        if last_word(lowered, start) not in _BEFORE_YEAR:
             continue
         year = int(match[0][:4])
-        sure = _birth(lowered, start) and not _BORN_IN.search(lowered, max(0, start - _WINDOW), start)
+        sure = _birth(lowered, start) and not last_word(lowered, start) in _UNSURE_BIRTH
         if reference is None or shows_over_89(year + sure, 0, 0, reference):
             yield (start, end, E.DATE, 0.8, (0, 0, 0, True))
 

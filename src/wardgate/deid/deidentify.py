@@ -14,7 +14,7 @@ from wardgate.deid import dates, gazetteer, names, numbers, patterns, places
 from wardgate.deid import policy as policies
 from wardgate.deid.fold import fold
 from wardgate.deid.spans import Candidate, Place, outside, replace, resolve
-from wardgate.deid.transform import TAG, replacement
+from wardgate.deid.transform import TAG, edits_of
 from wardgate.errors import DetectorFailed, WardgateError
 from wardgate.types import PHI, CleanText, Deidentified, EntityType, Span
 
@@ -36,6 +36,16 @@ class Deidentifier:
     def __init__(self, policy: str = policies.DEFAULT) -> None:
         self._policy = policies.get(policy)
         self._words = gazetteer.load()
+
+    @property
+    def policy(self) -> str:
+        """Name of the policy that holds where a call names no other."""
+        return self._policy.name
+
+    def require(self, policy: str | None) -> None:
+        """Raise PolicyUnknown where there is no such policy; None is this detector's own."""
+        if policy is not None:
+            policies.get(policy)
 
     def deidentify(
         self, text: str | PHI, *, policy: str | None = None, reference_date: Reference = "today"
@@ -71,18 +81,12 @@ def _deidentify(
     found = resolve(detect(folded, reference, words))
     if index is not None:
         found = [(index[c[0]], index[c[1]], c[2], c[3], c[4]) for c in found]
-    spans: list[Span] = []
-    edits: list[tuple[int, int, str]] = []
-    for candidate in found:
-        start, end, label, score, _ = candidate
-        spans.append(Span(start, end, label, score))
-        new = replacement(text, candidate, policy, reference)
-        if new is not None:
-            edits.append((start, end, new))
+    spans = tuple(Span(start, end, label, score) for start, end, label, score, _ in found)
+    edits = edits_of(text, found, policy, reference)
     clean, alignment = replace(text, edits)
     return Deidentified(
         text=CleanText(clean),
-        spans=tuple(spans),
+        spans=spans,
         alignment=alignment,
         policy=policy.name,
         policy_hash=policy.hash,
@@ -96,14 +100,15 @@ def detect(
     lowered = text.lower()
     found: list[Candidate] = list(names.find(text, lowered, words))
     found += names.spoken(text, lowered, words)
-    found += dates.months(text, lowered, reference)
+    taken: set[int] = set()
+    found += dates.months(text, lowered, reference, taken)
     found += dates.ages(text, lowered)
     found += numbers.net(text, lowered)
     found += numbers.hidden(text)
     if _DIGIT.search(text):
-        _shapes(text, lowered, reference, found)
+        _shapes(text, lowered, reference, found, taken)
         found += dates.years(text, lowered, reference)
-        found += numbers.codes(text, lowered)
+        found += numbers.codes(text, lowered, taken)
         found += numbers.numbered(text, lowered)
         found += places.zips(text)
     if "[" in text or "**" in text or "90+" in text:
@@ -112,9 +117,11 @@ def detect(
 
 
 def _shapes(
-    text: str, lowered: str, reference: dt.date | None, found: list[Candidate]
+    text: str, lowered: str, reference: dt.date | None, found: list[Candidate], taken: set[int]
 ) -> None:
     for match in patterns.NUMBERS.finditer(text):
+        if match.start() in taken:
+            continue
         shape = match.lastgroup
         candidate: Candidate | None
         if shape in _DATE_SHAPES:
@@ -127,3 +134,4 @@ def _shapes(
             candidate = numbers.shapes(text, lowered, match)
         if candidate is not None:
             found.append(candidate)
+            taken.add(match.start())

@@ -16,6 +16,8 @@ from wardgate.deid.context import label_left
 from wardgate.deid.spans import Candidate, Place
 from wardgate.types import EntityType as E
 
+_DIGITS = re.compile(r"[0-9]")
+_FEWEST_DIGITS = 3
 _UNITS = re.compile(
     r"[ -]?(?:mg|mcg|ug|g|kg|ml|cc|l|dl|units?|iu|meq|mmol|mmhg|mm|cm|m|bpm|cells?|kcal|calories|steps|hours?|hrs?"
     r"|minutes?|mins?|seconds?|days?|weeks?|months?|years?|yrs?|lbs?|pounds|oz|ounces|fr|french|gy|cgy"
@@ -37,6 +39,7 @@ _NOT_IDS = re.compile(
 )
 _HEADER_CODES = frozenset({"cpt", "icd", "loinc", "ndc", "hcpcs", "snomed", "rxnorm", "drg", "codes", "code", "cvx", "orpha", "omim", "pmid", "doi", "nct"})
 _ID_LENGTH = 4
+_CENTURIES = frozenset({"18", "19", "20"})
 _BARE_ID_DIGITS = 8
 
 
@@ -66,7 +69,7 @@ def shapes(text: str, lowered: str, match: re.Match[str]) -> Candidate | None:
         return None
     if shape == "ip":
         address = match[0].split("/")[0]
-        if checks.ip(address) and not lowered[max(0, start - 9) : start].endswith(("version ", "v")):
+        if checks.ipv4(address) and not lowered[max(0, start - 9) : start].endswith(("version ", "v")):
             return (start, end, E.IP, 0.9, None)
         return None
     if shape == "card":
@@ -105,14 +108,21 @@ def _phone_label(lowered: str, start: int) -> E:
     return E.FAX if label is E.FAX else E.PHONE
 
 
-def codes(text: str, lowered: str) -> Iterator[Candidate]:
-    """Yield identifiers among the tokens that hold digits, by label, prefix, check digit or length."""
+def codes(text: str, lowered: str, taken: set[int]) -> Iterator[Candidate]:
+    """Yield identifiers among the tokens that hold digits, by label, prefix, check digit or length.
+
+    `taken` holds the starts of what has a shape already.
+    """
+    social = "ss" in lowered or "social" in lowered
     for match in patterns.CODES.finditer(text):
         start, end = match.span()
-        if end - start < _ID_LENGTH:
+        size = end - start
+        if size < _ID_LENGTH or start in taken:
             continue
         token = text[start:end]
         if token.isdigit():
+            if size == _ID_LENGTH and not social and token[:2] in _CENTURIES:
+                continue
             found = _plain(text, lowered, token, start, end)
         else:
             found = _mixed(text, lowered, token, start, end)
@@ -125,8 +135,6 @@ def _plain(text: str, lowered: str, token: str, start: int, end: int) -> Candida
     size = end - start
     label, strong, marked = label_left(lowered, start)
     if label is None:
-        if size == 5 and (marked or text[end : end + 1] == "-") and False:
-            return None
         if size < _BARE_ID_DIGITS:
             if marked and size > _ID_LENGTH and not _is_code(lowered, start) and not _UNITS.match(lowered, end):
                 return (start, end, E.OTHER_ID, 0.6, None)
@@ -144,7 +152,7 @@ def _plain(text: str, lowered: str, token: str, start: int, end: int) -> Candida
         return (start, end, E.LOCATION, 0.9, Place.ZIP) if size in {5, 9} else None
     if not strong and not marked and size < 6:
         return None
-    if size == _ID_LENGTH and token[:2] in {"18", "19", "20"} and label is not E.SSN:
+    if size == _ID_LENGTH and token[:2] in _CENTURIES and label is not E.SSN:
         return None
     if label in {E.PHONE, E.FAX} and (size < 7 or size > 15):
         if not (strong and marked) and "ext" not in lowered[max(0, start - 12) : start]:
@@ -175,10 +183,10 @@ def _mixed(text: str, lowered: str, token: str, start: int, end: int) -> Candida
     if not joint:
         head, joint, rest = token.partition("_")
     prefix = _PREFIXES.get(head.upper()) if joint else None
-    digits = sum(map(str.isdigit, token))
+    digits = len(_DIGITS.findall(token))
     if prefix is not None and digits >= _ID_LENGTH:
         return (end - len(rest), end, prefix, 0.9, None)
-    if digits < 2 or _NOT_IDS.match(token):
+    if digits < _FEWEST_DIGITS or _NOT_IDS.match(token):
         return None
     if size == 9 and digits >= 7 and checks.dea(token.upper()):
         return (start, end, E.LICENSE, 1.0, None)
@@ -188,9 +196,7 @@ def _mixed(text: str, lowered: str, token: str, start: int, end: int) -> Candida
     if label in {E.PHONE, E.FAX}:
         return (start, end, label, 0.8, None) if digits >= 7 else None
     if label is not None and (strong or marked or (digits >= 4 and size >= 6)):
-        if digits >= 3 or marked:
-            return (start, end, label, 0.9 if strong else 0.8, None)
-        return None
+        return (start, end, label, 0.9 if strong else 0.8, None)
     if digits >= 5 and size >= 7 and (marked or _upper_or_joined(token)) and not _is_code(lowered, start):
         if token.replace(".", "").isdigit() or _numeric_range(token):
             return None
@@ -232,7 +238,7 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
                 yield (name.start(), match.end(), E.PHOTO, 0.9, None)
     if ":" in text:
         for match in patterns.IPV6.finditer(text):
-            if match[0].count(":") > 1 and len(match[0]) > 2 and checks.ip(match[0]):
+            if match.end() - match.start() > 4 and checks.ipv6(match[0]):
                 yield (match.start(), match.end(), E.IP, 1.0, None)
     if "+" in text:
         for match in patterns.PLUS_PHONE.finditer(text):
@@ -249,23 +255,25 @@ def numbered(text: str, lowered: str) -> Iterator[Candidate]:
         for match in patterns.UDI.finditer(text):
             yield (match.start(), match.end(), E.DEVICE, 1.0 if checks.gs1(match[0][4:18].strip()) else 0.8, None)
     for match in patterns.IBAN.finditer(text):
-        found = _iban_end(match[0])
-        if found:
-            yield (match.start(), match.start() + found, E.ACCOUNT, 1.0, None)
+        end = _iban_end(text, match.start())
+        if end:
+            yield (match.start(), end, E.ACCOUNT, 1.0, None)
     if "ox " in lowered:
         for match in patterns.PO_BOX.finditer(text):
             yield (match.start(), match.end(), E.LOCATION, 0.9, Place.STREET)
 
 
-def _iban_end(token: str) -> int:
-    """Length of the part of `token` that is an IBAN; groups after it are not part of it."""
-    parts = token.split(" ")
-    while parts:
-        whole = " ".join(parts)
-        if checks.iban(whole.replace(" ", "")):
-            return len(whole)
-        parts.pop()
-    return 0
+def _iban_end(text: str, start: int) -> int:
+    """Return where the IBAN that starts here ends, or 0; groups of four may be apart by a space."""
+    size = checks.IBAN_LENGTHS.get(text[start : start + 2])
+    if size is None:
+        return 0
+    spaced = text[start + 4 : start + 5] == " "
+    end = start + (size + (size - 1) // 4 if spaced else size)
+    token = text[start:end]
+    if spaced and token[4::5].strip():
+        return 0
+    return end if checks.iban(token.replace(" ", "")) and not text[end : end + 1].isalnum() else 0
 
 
 def hidden(text: str) -> Iterator[Candidate]:

@@ -42,7 +42,7 @@ NUMBERS = re.compile(
     # 3/14, 3/14-3/16
     r"|(?P<md>[0-9]?/[0-9]{1,2}(?![0-9/.]))"
     # 14 March 2019, 3rd of March, 14-Mar-19
-    r"|(?P<dmon>[0-9]?(?:st|nd|rd|th)?(?:[ ]of[ ]|[ ./-]{0,2})" + MONTH + r"(?![A-Za-z])"
+    r"|(?P<dmon>[0-9]?(?:st|nd|rd|th)?(?:[ ]of[ ]|[ ./-]{0,2})(?=[JFMASONDjfmasond])" + MONTH + r"(?![A-Za-z])"
     r"(?:,?[ ./-]{0,2}[12][0-9]{3}(?![0-9])|[/-][0-9]{2}(?![0-9])|[ ]?'[0-9]{2}(?![0-9]))?)"
     # 123-45-6789
     r"|(?P<ssn>[0-9]{2}(?P<s3>[- .])[0-9]{2}(?P=s3)[0-9]{4}(?![0-9]))"
@@ -55,7 +55,7 @@ NUMBERS = re.compile(
     r"|(?P<age>(?:(?<=9)[0-9]|(?<=1)[0-2][0-9])" + _AGE_UNIT + r")"
     # 12 North Main Street, Apt 4
     r"|(?P<street>[0-9]{0,5}[A-Za-z]?[ ](?:(?:[NSEWnsew]|[NSns][EWew])\.?[ ])?"
-    r"(?:[A-Z0-9][A-Za-z0-9'.-]{0,24}[ ]){1,4}" + _STREET + r"\b\.?(?:[ ][NSEW]{1,2}\b)?" + _UNIT + r")"
+    r"(?:(?:[A-Z]|[0-9]{1,3}(?=[snrt][tdh]))[A-Za-z0-9'.-]{0,24}[ ]){1,4}" + _STREET + r"\b\.?(?:[ ][NSEW]{1,2}\b)?" + _UNIT + r")"
     r")"
 )  # fmt: skip
 """Everything that starts with a digit and has a shape; `lastgroup` names the shape."""
@@ -101,7 +101,7 @@ PLUS_PHONE = re.compile(r"[+](?<![\w].)[0-9]{1,3}(?:[ .()/-]{0,2}[0-9]{1,5}){2,6
 UDI = re.compile(r"[(](?:01\)[ ]?[0-9]{14}(?:[ ]?\((?:1[0-7]|21|240|11)\)[ ]?[A-Za-z0-9/_-]{1,20}){0,5}|(?:21|10)\)[ ]?[A-Za-z0-9/_-]{4,20})")
 FILE = re.compile(r"[.](?i:jpe?g|png|gif|tiff?|bmp|heic|dcm|webp|raw)(?![A-Za-z0-9])")
 FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.()-]{0,80}\Z")
-IBAN = re.compile(r"[A-Z](?<![\w].)[A-Z][0-9]{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
+IBAN = re.compile(r"[A-Z](?<![\w].)[A-Z][0-9]{2}(?=[ ]?[A-Z0-9]{4}[ ]?[A-Z0-9])")
 PO_BOX = re.compile(r"[Pp](?<![\w].)(?:(?i:\.?[ ]?o\.?)|(?i:ost[ ]office))[ ](?i:box)[ ]#?[0-9]{1,7}\b")
 AGE_WORDS = re.compile(
     r"[nNoO](?<![\w-].)(?:(?i:inety)(?:[- ](?i:one|two|three|four|five|six|seven|eight|nine))?"

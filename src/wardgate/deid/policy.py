@@ -48,6 +48,8 @@ class Policy:
     source: str
     actions: Mapping[str, Action]
     hash: str
+    redacted: frozenset[EntityType]
+    """Labels that are redacted whatever the detail."""
 
     def action(self, label: EntityType, place: Place | None) -> Action:
         """Return what to do; a location of no known kind gets the strongest of its kinds."""
@@ -83,13 +85,19 @@ def parse(document: object) -> Policy:
             raise SettingsInvalid(f"Policy action for {kind} is none of keep, generalize, redact.")
         if action == Action.GENERALIZE and kind not in GENERALIZABLE:
             raise SettingsInvalid(f"{kind} has no generalised form.")
+    checked = {kind: Action(action) for kind, action in actions.items()}
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return Policy(
         name=document["name"],
         description=document["description"],
         source=document["source"],
-        actions={kind: Action(action) for kind, action in actions.items()},
+        actions=checked,
         hash=hashlib.sha256(canonical.encode("ascii")).hexdigest(),
+        redacted=frozenset(
+            label
+            for label in EntityType
+            if all(a is Action.REDACT for k, a in checked.items() if k.split(".")[0] == label)
+        ),
     )
 
 

@@ -72,17 +72,20 @@ def replace(
     if not edits:
         return text, ()
     pieces: list[str] = []
-    alignment: list[Replacement] = []
+    starts: list[int] = []
+    ends: list[int] = []
     done = shift = 0
     for start, end, new in edits:
         pieces.append(text[done:start])
         pieces.append(new)
         out = start + shift
-        alignment.append(Replacement(start, end, out, out + len(new)))
+        starts.append(out)
+        ends.append(out + len(new))
         shift += len(new) - (end - start)
         done = end
     pieces.append(text[done:])
-    return "".join(pieces), tuple(alignment)
+    before, after, _ = zip(*edits, strict=True)
+    return "".join(pieces), tuple(map(Replacement, before, after, starts, ends))
 
 
 def to_input(start: int, end: int, alignment: Sequence[Replacement]) -> tuple[int, int]:

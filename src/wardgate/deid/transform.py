@@ -28,13 +28,30 @@ TAG = re.compile(
 _TAGS = {label: f"[{label}]" for label in EntityType}
 
 
-def replacement(
-    text: str, candidate: Candidate, policy: Policy, reference: dt.date | None
-) -> str | None:
-    """Return what takes the candidate's place in `text`, or None where the policy keeps it.
+def edits_of(
+    text: str, found: list[Candidate], policy: Policy, reference: dt.date | None
+) -> list[tuple[int, int, str]]:
+    """Return `(start, end, new)` for each candidate that the policy does not keep, in their order.
 
     `reference` is the note's own date or today's; None is unknown and lets no year through.
     """
+    edits: list[tuple[int, int, str]] = []
+    redacted = policy.redacted
+    for candidate in found:
+        start, end, label, _, _ = candidate
+        if label in redacted:
+            edits.append((start, end, _TAGS[label]))
+            continue
+        new = _milder(text, candidate, policy, reference)
+        if new is not None:
+            edits.append((start, end, new))
+    return edits
+
+
+def _milder(
+    text: str, candidate: Candidate, policy: Policy, reference: dt.date | None
+) -> str | None:
+    """Return what takes the place of a candidate that is not redacted for its label alone."""
     start, end, label, _, detail = candidate
     place = detail if isinstance(detail, Place) else None
     action = policy.action(label, place)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from wardgate.engine.frames import (
     FrameInvalid,
@@ -25,7 +25,13 @@ from wardgate.engine.frames import (
     unpack_served,
 )
 from wardgate.engine.server import EngineServer
-from wardgate.errors import DeadlineExceeded, EngineUnavailable, ModelOutputInvalid, Overloaded
+from wardgate.errors import (
+    DeadlineExceeded,
+    EngineUnavailable,
+    ModelOutputInvalid,
+    Overloaded,
+    WardgateError,
+)
 from wardgate.types import Encoding, Logits, ModelId, Priority
 
 __all__ = ["EngineServer", "RemoteEngine"]
@@ -154,8 +160,8 @@ class _Link(asyncio.Protocol):
                 self._send(frame(Kind.CANCEL, number))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio.Transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -182,17 +188,23 @@ class _Link(asyncio.Protocol):
         self._drop(self)
 
     def _take(self, kind: Kind, number: int, body: bytes) -> None:
+        answer: Any
+        if kind is Kind.RESULT:
+            answer = unpack_result(body)
+        elif kind is Kind.SERVED:
+            answer = unpack_served(body)
+        elif kind is Kind.ERROR:
+            answer = unpack_error(body)
+        else:
+            raise FrameInvalid("kind")
+        # Taken out only now: an invalid frame closes the link, and that must end whoever waits.
         future = self._waiting.pop(number, None)
         if future is None or future.done():  # the caller left before its answer came
             return
-        if kind is Kind.RESULT:
-            future.set_result(unpack_result(body))
-        elif kind is Kind.SERVED:
-            future.set_result(unpack_served(body))
-        elif kind is Kind.ERROR:
-            future.set_exception(unpack_error(body))
+        if isinstance(answer, WardgateError):
+            future.set_exception(answer)
         else:
-            raise FrameInvalid("kind")
+            future.set_result(answer)
 
     def _send(self, data: bytes) -> None:
         if not self._out:

@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from pathlib import Path
+from typing import cast
 
 from wardgate.engine.base import Engine
 from wardgate.engine.frames import (
@@ -80,11 +81,11 @@ class _Peer(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio.Transport
+        self._transport = cast("asyncio.Transport", transport)
         self._peers.add(self)
-        if not _same_user(transport):
-            transport.abort()
+        if not _same_user(self._transport):
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
         self._peers.discard(self)
@@ -119,18 +120,17 @@ class _Peer(asyncio.Protocol):
         if len(self._calls) >= CALLS:
             self._send(Kind.ERROR, number, pack_error(Overloaded(retry_after=1.0)))
             return
-        if kind is Kind.INFER:
-            work = self._infer(number, body, time.monotonic())
-        elif kind is Kind.DESCRIBE:
-            work = self._describe(number)
-        else:
+        if kind not in (Kind.INFER, Kind.DESCRIBE):
             raise FrameInvalid("kind")
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(self._answer(kind, number, body, time.monotonic()))
         self._calls[number] = task
         task.add_done_callback(lambda _: self._calls.pop(number, None))
 
-    async def _infer(self, number: int, body: bytes, arrived: float) -> None:
+    async def _answer(self, kind: Kind, number: int, body: bytes, arrived: float) -> None:
         try:
+            if kind is Kind.DESCRIBE:
+                self._send(Kind.SERVED, number, pack_served(await self._engine.check()))
+                return
             model, encoding, priority, budget = unpack_infer(body)
             logits = await self._engine.infer(
                 model, encoding, deadline=arrived + budget, priority=priority
@@ -142,12 +142,6 @@ class _Peer(asyncio.Protocol):
             self.abort()
         except Exception:  # noqa: BLE001 -- whatever it is, the caller must not wait for it
             self._send(Kind.ERROR, number, pack_error(EngineUnavailable(retry_after=1.0)))
-
-    async def _describe(self, number: int) -> None:
-        try:
-            self._send(Kind.SERVED, number, pack_served(await self._engine.check()))
-        except WardgateError as refusal:
-            self._send(Kind.ERROR, number, pack_error(refusal))
 
     def _send(self, kind: Kind, number: int, body: bytes) -> None:
         if not self._out:

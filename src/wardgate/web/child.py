@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 from wardgate.engine.remote import EngineServer
 from wardgate.settings import Settings
 from wardgate.web.app import load_models, start_engine
-from wardgate.web.control import Channel
+from wardgate.web.control import Channel, unless
 from wardgate.web.metrics import snapshot
 from wardgate.web.worker import Worker
 
@@ -20,7 +21,7 @@ _METRICS_SECONDS = 1.0
 
 
 async def run(control: socket.socket) -> None:
-    """Start as the first message says, serve until told to drain or until the supervisor is gone."""
+    """Start as the first message says, serve until told to drain or the supervisor is gone."""
     channel = await Channel.of(control)
     start = await channel.receive()
     if start is None:
@@ -36,17 +37,21 @@ async def run(control: socket.socket) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     listen = asyncio.create_task(_until_drain(channel, stop))
-    await role.start()
-    channel.send({"ready": True})
-    metrics = asyncio.create_task(_send_metrics(channel))
-    await stop.wait()
-    await role.drain()
-    channel.send({"metrics": snapshot()})
-    for task in (metrics, listen):
-        task.cancel()
-    await asyncio.gather(metrics, listen, return_exceptions=True)
-    channel.close()
-    await channel.writer.wait_closed()
+    tasks = [listen]
+    try:
+        if await unless(stop, role.start()):
+            channel.send({"ready": True})
+            tasks.append(asyncio.create_task(_send_metrics(channel)))
+            await stop.wait()
+    finally:
+        await role.drain()
+        channel.send({"metrics": snapshot()})
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        channel.close()
+        with contextlib.suppress(ConnectionError):
+            await channel.writer.wait_closed()
 
 
 async def _until_drain(channel: Channel, stop: asyncio.Event) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,3 +47,19 @@ class Channel:
     def close(self) -> None:
         """Close this end."""
         self.writer.close()
+
+
+async def unless(stop: asyncio.Event, starting: Awaitable[object]) -> bool:
+    """Await a start and tell whether it came before `stop`; raises what the start raises."""
+    start = asyncio.ensure_future(starting)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((start, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            await start
+            return True
+        return False
+    finally:
+        for task in (start, stopped):
+            task.cancel()
+        await asyncio.gather(start, stopped, return_exceptions=True)

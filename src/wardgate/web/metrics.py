@@ -73,7 +73,7 @@ def _merge(snapshots: Iterable[Snapshot]) -> Snapshot:
                 key = (sample, tuple(sorted(labels.items())))
                 if key not in found:
                     found[key] = value
-                elif name in _LEAST or sample.endswith("_created"):
+                elif name in _LEAST:
                     found[key] = min(found[key], value)
                 else:
                     found[key] += value

@@ -132,7 +132,7 @@ async def send_reply(
 
 
 def is_proxied(scope: Scope) -> bool:
-    """Tell whether the headers say that a proxy passed the request on (RFC 7239, RFC 9110 §7.6.3)."""
+    """Tell whether the headers say that a proxy passed it on (RFC 7239, RFC 9110 §7.6.3)."""
     return any(name in _PROXY_HEADERS for name, _ in scope["headers"])
 
 

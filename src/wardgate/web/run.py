@@ -1,4 +1,4 @@
-"""The gateway as a whole, from bound sockets to the last drained request, in one or many processes."""
+"""The gateway as a whole, in one process or many: from bound sockets to the last request."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from prometheus_client.registry import REGISTRY
 from wardgate.auth.issuer import DevelopmentIssuer
 from wardgate.errors import SettingsInvalid
 from wardgate.settings import Settings
+from wardgate.web.control import unless
 from wardgate.web.metrics import application
 from wardgate.web.process import StateLock, forbid_core_files, open_state
 from wardgate.web.server.serve import HttpServer, bind
@@ -95,7 +97,7 @@ async def _serving(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Add
         metrics = HttpServer(application(registry), [metrics_listener])
         await metrics.start()
         parts.push_async_callback(metrics.drain, 1.0)
-        if not await _unless(stop, starting):
+        if not await unless(stop, starting):
             yield None
             return
         _publish(state, addresses)
@@ -103,21 +105,7 @@ async def _serving(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Add
         yield addresses
 
 
-async def _unless(stop: asyncio.Event, starting: Awaitable[None]) -> bool:
-    """Await the start; give it up where `stop` comes first. Raises what the start raises."""
-    start = asyncio.ensure_future(starting)
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((start, stopped), return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if start.done():
-        await start
-        return True
-    start.cancel()
-    await asyncio.gather(start, return_exceptions=True)
-    return False
-
-
-def _bind(host: str, port: int):  # type: ignore[no-untyped-def]
+def _bind(host: str, port: int) -> socket.socket:
     try:
         return bind(host, port)
     except OSError as error:

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from wardgate.errors import EngineUnavailable
 from wardgate.settings import Settings
 from wardgate.telemetry import WORKER_RESTARTS
-from wardgate.web.control import Channel
+from wardgate.web.control import Channel, unless
 from wardgate.web.metrics import Summed, snapshot
 
 log = logging.getLogger("wardgate")
@@ -43,6 +44,8 @@ class Child:
     on_metrics: Callable[[str, list[object]], None]
     on_end: Callable[[str], None]
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the process has ended for the first time, or will not be started again."""
     stopping: bool = False
     process: subprocess.Popen[bytes] | None = None
     channel: Channel | None = None
@@ -54,6 +57,7 @@ class Child:
             began = time.monotonic()
             await self._once()
             self.ready.clear()
+            self.ended.set()
             self.on_end(self.name)
             if self.stopping:
                 return
@@ -131,13 +135,16 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start every process; returns when all are ready."""
+        """Start every process; returns when all are ready.
+
+        Raises EngineUnavailable where one ends before: it has said why in the log.
+        """
         self._tasks = [asyncio.create_task(self.engine.run(), name="engine")]
         self._tasks.append(asyncio.create_task(self._own_metrics(), name="metrics"))
-        await self.engine.ready.wait()
+        await self._ready(self.engine)
         self._tasks += [asyncio.create_task(w.run(), name=w.name) for w in self.workers]
         for worker in self.workers:
-            await worker.ready.wait()
+            await self._ready(worker)
 
     async def stop(self) -> None:
         """Drain the workers, then end the engine; whatever stays past its time is killed."""
@@ -146,6 +153,10 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _ready(self, child: Child) -> None:
+        if not await unless(child.ended, child.ready.wait()):
+            raise EngineUnavailable(f"{child.name} could not start.")
 
     async def _end(self, children: Sequence[Child], seconds: float) -> None:
         names = {child.name for child in children}

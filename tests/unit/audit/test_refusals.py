@@ -98,22 +98,26 @@ def test_the_first_denial_in_a_minute_has_its_own_record(make):
 
 
 def test_an_anonymous_flood_is_bounded_in_records_and_memory(make):
-    rng, refusals, written = random.Random(7), Refusals(), []
+    rng, refusals = random.Random(7), Refusals()
+
+    def flood(calls):
+        for _ in range(calls):
+            peer = ".".join(str(rng.randrange(256)) for _ in range(4))
+            assert refusals.add(refusal(peer=peer), make.now) is None
+
+    flood(90_000)
     tracemalloc.start()
     try:
-        for n in range(100_000):
-            peer = ".".join(str(rng.randrange(256)) for _ in range(4))
-            made = refusals.add(refusal(peer=peer), make.now + n)
-            assert made is None
-        written = refusals.flush(make.now + 10_000_000)
-        _, peak = tracemalloc.get_traced_memory()
+        flood(10_000)
+        grown, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    written = refusals.flush(make.now + 10_000_000)
     (entry,) = written
     event = orjson.loads(entry.event)
     assert len(event["counts"]) == MAX_ROWS
     assert sum(row["count"] for row in event["counts"]) + event["others"] == 100_000
-    assert peak < 2_000_000
+    assert grown < 100_000
     assert len(entry.event) < 64_000
 
 
@@ -134,7 +138,7 @@ def test_a_flood_of_principals_is_bounded_and_counts_all(make):
 
 def test_an_anonymous_flood_does_not_hide_a_principal(make):
     refusals = Refusals()
-    for n in range(70_000):
+    for n in range(20_000):
         refusals.add(refusal(peer=f"10.{n >> 8 & 255}.{n & 255}.1"), make.now)
     refusals.add(refusal(make.principal("quiet")), make.now)
     entry = next(entry for entry in refusals.flush(make.now) if entry.tenant == "north")
@@ -147,4 +151,5 @@ def test_any_text_is_recorded_without_fault(make, texts):
     odd = [text + "\ud800" for text in texts]
     refusals.add(refusal(make.principal(odd[0], odd[1]), odd[2], odd[3], reason=odd[0]), make.now)
     refusals.add(refusal(None, odd[2], odd[3], reason=odd[0]), make.now)
-    assert sum(row["count"] for e in refusals.flush(make.now) for row in orjson.loads(e.event)["counts"]) == 2
+    events = [orjson.loads(entry.event) for entry in refusals.flush(make.now)]
+    assert sum(row["count"] for event in events for row in event["counts"]) == 2

@@ -26,9 +26,7 @@ def build(sizes, key=KEY, key_id="ours", salt=""):
     def seal():
         secret = bytes([len(heads) % 256]) * 32
         heads.append(
-            sign_head(
-                key, key_id, chain="w0-1", seq=len(rows), digest=prev, time=5, secret=secret
-            )
+            sign_head(key, key_id, chain="w0-1", seq=len(rows), digest=prev, time=5, secret=secret)
         )
 
     seal()
@@ -199,7 +197,9 @@ def test_an_older_head_does_not_pass_as_the_end(sizes, data):
 def test_a_chain_rewritten_under_its_heads_is_found(sizes, data):
     rows, heads = build(sizes)
     first = data.draw(st.integers(0, len(rows) - 1))
-    forged = relink([*rows[:first], edited(rows[first], request_id="x"), *rows[first + 1 :]], first + 1)
+    forged = relink(
+        [*rows[:first], edited(rows[first], request_id="x"), *rows[first + 1 :]], first + 1
+    )
     vouched = max(mark.head.seq for mark in heads if mark.head.seq <= first)
     assert found(forged, heads, heads[-1]) == ("rewritten", vouched + 1)
 

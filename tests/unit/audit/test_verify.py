@@ -50,7 +50,9 @@ def test_no_chain_is_not_a_good_one(store):
 @pytest.mark.parametrize("seq", [1, 2, 6, 7, 20, 30, 31])
 def test_a_changed_byte_names_its_record(store, seq):
     store.fill()
-    store.sql(f"UPDATE records SET record = CAST(replace(record, '\"tenant\":\"', '\"tenant\":\"x') AS BLOB) WHERE seq = {seq}")
+    store.sql(
+        f'UPDATE records SET record = CAST(replace(record, \'"tenant":"\', \'"tenant":"x\') AS BLOB) WHERE seq = {seq}'
+    )
     assert found(store) == ("changed", seq)
 
 
@@ -59,7 +61,9 @@ def test_a_changed_record_with_its_hash_mended_names_it(store, seq):
     store.fill()
     changed = store.record(seq).replace(b'"kind":"', b'"hind":"x","kind":"')
     digest = sha256(changed).hexdigest()
-    store.sql(f"UPDATE records SET record = x'{changed.hex()}', hash = x'{digest}' WHERE seq = {seq}")
+    store.sql(
+        f"UPDATE records SET record = x'{changed.hex()}', hash = x'{digest}' WHERE seq = {seq}"
+    )
     assert found(store) == ("changed", seq)
 
 
@@ -127,8 +131,8 @@ def forge(store, first, thief):
     rows = store.sql("SELECT seq, record FROM records ORDER BY seq")
     prev = b"" if first == 1 else sha256(rows[first - 2][1]).digest()
     with closing(sqlite3.connect(store.path)) as db, db:
-        for seq, record in rows[first - 1 :]:
-            value = orjson.loads(record)
+        for seq, stored in rows[first - 1 :]:
+            value = orjson.loads(stored)
             if seq > 1:
                 value["prev"] = prev.hex()
             value["event"]["forged"] = True
@@ -197,6 +201,32 @@ def test_heads_deleted_whole_are_noticed(store):
 def test_a_damaged_store_is_a_finding(store):
     store.fill()
     store.path.write_bytes(b"no database" * 1000)
+    assert found(store) == ("changed", 1)
+
+
+def test_a_store_damaged_in_the_middle_names_where(store):
+    store.fill(groups=40, size=50)
+    page = store.path.stat().st_size // 8_192 * 4_096
+    with store.path.open("r+b") as file:
+        file.seek(page)
+        file.write(b"\xff" * 4_096)
+    what, seq = found(store)
+    assert what == "changed"
+    assert 1 < seq <= 2_001
+
+
+def test_a_table_made_anew_without_types_is_a_finding(store):
+    store.fill()
+    store.sql(
+        "CREATE TABLE loose AS SELECT * FROM records",
+        "DROP TABLE records",
+        "ALTER TABLE loose RENAME TO records",
+        "UPDATE records SET record = 'text' WHERE seq = 4",
+    )
+    assert found(store) == ("changed", 4)
+    store.sql("UPDATE records SET seq = 'x' WHERE seq = 1")
+    assert found(store)[1] in {1, 2}
+    store.sql("DROP TABLE records")
     assert found(store) == ("changed", 1)
 
 

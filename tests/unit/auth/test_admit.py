@@ -143,6 +143,15 @@ def test_one_with_requests_in_flight_or_a_used_quota_is_never_dropped(make_princ
     assert isinstance(try_admit(gate, make_principal(subject="b"), NOW + DAY), Permit)
 
 
+def test_one_with_requests_in_flight_alone_is_never_dropped(make_principal) -> None:
+    gate = admission(principals=1, concurrency=1)
+    held = gate.admit(make_principal(subject="a"), NOW)
+    assert try_admit(gate, make_principal(subject="b"), NOW + 10) is Overloaded
+    assert try_admit(gate, make_principal(subject="a"), NOW + 10) is TooManyInFlight
+    held.release()
+    assert isinstance(try_admit(gate, make_principal(subject="b"), NOW + 10), Permit)
+
+
 @given(
     rate=st.floats(0.1, 1_000),
     burst=st.integers(1, 50),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import threading
 from typing import Any
@@ -151,6 +152,23 @@ async def test_the_end_of_a_token_is_checked_on_a_hit(es256, keys, good_claims) 
     assert gate.cached(headers, now=NOW + 9.999)
     assert gate.cached(headers, now=NOW + 10) is None
     assert (await refusal(gate, headers, NOW + 10)).reason == "expired"
+
+
+async def test_the_audience_is_checked_on_a_hit(es256, keys, good_claims) -> None:
+    gate = Authenticator([trusted(keys)])
+    headers = bearer(es256.token(good_claims))
+    await gate.authenticate(headers, now=NOW)
+    ((digest, entry),) = gate._cache.items()
+    gate._cache[digest] = dataclasses.replace(entry, audience=("other",))
+    assert gate.cached(headers, now=NOW) is None
+    assert not gate._cache
+
+
+async def test_a_known_token_in_two_headers_is_refused(es256, keys, good_claims) -> None:
+    gate = Authenticator([trusted(keys)])
+    headers = bearer(es256.token(good_claims))
+    await gate.authenticate(headers, now=NOW)
+    assert (await refusal(gate, headers * 2)).reason == "authorization-repeated"
 
 
 async def test_a_clock_set_back_verifies_anew(es256, keys, good_claims, verified) -> None:

@@ -83,7 +83,7 @@ def test_each_algorithm_verifies(keys, es256, es384, eddsa, rs256) -> None:
             assert verified.key_id == signer.jwk["kid"]
 
 
-@pytest.mark.parametrize("name", sorted(jws.REFUSED_MEMBERS))
+@pytest.mark.parametrize("name", ["crit", "jku", "x5u", "jwk", "x5c", "zip", "b64", "enc"])
 @pytest.mark.parametrize("value", [[], "", {"a": 1}, False])
 def test_header_members_that_bring_meaning_or_keys_are_refused(keys, es256, name, value) -> None:
     assert reason(es256.token(**{name: value}), keys) == "header-member"

@@ -52,6 +52,15 @@ def test_sound_moduli_are_not_found() -> None:
     assert not is_weak(rsa.generate_private_key(65_537, 2_048).public_key().public_numbers().n)
 
 
+def test_one_residue_that_is_no_power_suffices() -> None:
+    product = prod(PRIMES)
+    assert 2 not in roca._LOGARITHMS[11]
+    modulus = pow(65_537, 5, product)
+    others = product // 11
+    modulus += others * ((2 - modulus) * pow(others, -1, 11) % 11)
+    assert not is_weak(modulus)
+
+
 def test_residues_that_fit_each_prime_but_share_no_exponent_are_not_found() -> None:
     """Each residue is a power of 65537, but no single exponent gives them all."""
     product = prod(PRIMES)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import tiny_models
-
 from wardgate.engine.onnx import OnnxEngine
 from wardgate.engine.server import EngineServer
 
@@ -16,7 +15,8 @@ async def main() -> None:
     engine = OnnxEngine({"tiny": tiny_models.fingerprint()}, sessions=1, threads=1)
     await engine.start()
     await EngineServer(engine, Path(sys.argv[1])).start()
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     await asyncio.Event().wait()
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -214,8 +216,8 @@ def test_buckets_reach_the_longest_row_in_steps_of_at_most_two(longest):
     found = list(edges(longest))
     assert found[-1] == longest
     assert found == sorted(set(found))
-    assert all(right <= 2 * left for left, right in zip(found, found[1:], strict=False))
-    assert all(right <= 1.51 * left for left, right in zip(found[1:], found[2:], strict=False))
+    assert all(right <= 2 * left for left, right in pairwise(found))
+    assert all(right <= 1.51 * left for left, right in pairwise(found[1:]))
 
 
 class Queue(RuleBasedStateMachine):

@@ -52,7 +52,7 @@ def test_layouts_fill_the_machine_and_never_exceed_it(cpus):
 
 def test_where_a_run_costs_a_fixed_part_batches_are_large(clock):
     buckets = plan(shot(clock, lambda rows, length: 0.001), 64, math.inf)
-    assert all(bucket.rows == 32 or bucket.rows == 64 for bucket in buckets)
+    assert all(bucket.rows in {32, 64} for bucket in buckets)
 
 
 def test_where_a_row_costs_the_same_in_any_company_it_runs_alone(clock):

@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 import pytest
-import tiny_models
 
+import tiny_models
 from wardgate.engine import onnx as module
 from wardgate.engine.calibrate import Layout
 from wardgate.engine.onnx import OnnxEngine

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 
+import tiny_models
 from wardgate.engine import remote as module
 from wardgate.engine.frames import Kind, Reader, frame, pack_result, unpack_infer
 from wardgate.engine.remote import RemoteEngine
@@ -40,8 +40,7 @@ async def until_served(engine):
         while True:
             try:
                 return await engine.check()
-            except EngineUnavailable as refusal:
-                assert refusal.retry_after == 1.0 or refusal.retry_after is None
+            except EngineUnavailable:
                 await asyncio.sleep(0)
 
 
@@ -234,15 +233,12 @@ async def test_an_engine_that_does_not_read_is_not_fed_without_bound(tmp_path, m
     engine = RemoteEngine(tmp_path / "s")
     await engine.start()
     calls = []
-    with pytest.raises(Overloaded):
-        async with asyncio.timeout(20):
-            while True:
-                calls.append(asyncio.create_task(infer(engine, *[[4] * 64] * 200)))
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
-                for call in calls:
-                    if call.done():
-                        await call
+    async with asyncio.timeout(20):
+        while not any(call.done() for call in calls):
+            calls.append(asyncio.create_task(infer(engine, *[[4] * 64] * 200)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+    assert [type(call.exception()) for call in calls if call.done()] == [Overloaded]
     await engine.close()
     await asyncio.gather(*calls, return_exceptions=True)
     release.set()

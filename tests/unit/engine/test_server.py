@@ -5,8 +5,8 @@ import stat
 import time
 
 import pytest
-import tiny_models
 
+import tiny_models
 from wardgate.engine import server as module
 from wardgate.engine.frames import Kind, Reader, frame, pack_infer, unpack_error, unpack_result
 from wardgate.engine.onnx import OnnxEngine
@@ -109,16 +109,14 @@ async def test_calls_of_one_connection_are_bounded(served, monkeypatch):
 
 async def test_a_peer_that_takes_no_answers_is_closed(served, monkeypatch):
     monkeypatch.setattr(module, "BACKLOG_BYTES", 10_000)
-    reader, writer = await asyncio.open_unix_connection(served[0], limit=64)
+    _, writer = await asyncio.open_unix_connection(served[0], limit=64)
     transport = writer.transport
     transport.pause_reading()
     _, _, server = served
     number = 0
     async with asyncio.timeout(20):
         while server._peers:
-            writer.write(
-                b"".join(frame(Kind.DESCRIBE, (number := number + 1)) for _ in range(500))
-            )
+            writer.write(b"".join(frame(Kind.DESCRIBE, (number := number + 1)) for _ in range(500)))
             await asyncio.sleep(0)
     writer.close()
 
@@ -126,8 +124,8 @@ async def test_a_peer_that_takes_no_answers_is_closed(served, monkeypatch):
 async def test_a_peer_of_another_user_is_not_heard(served, monkeypatch):
     monkeypatch.setattr(module.os, "geteuid", lambda: 12345)
     reader, writer = await asyncio.open_unix_connection(served[0])
+    writer.write(frame(Kind.DESCRIBE, 1))
     with pytest.raises((ConnectionError, AssertionError)):
-        writer.write(frame(Kind.DESCRIBE, 1))
         await answers(reader, 1)
     writer.close()
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-import tiny_models
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny_models
 from wardgate.errors import ManifestInvalid, NoteExceedsModel
 from wardgate.nlp.tokenize import Tokenizer, split
 
@@ -53,7 +55,9 @@ def test_windows_hold_every_token_in_order_and_share_the_overlap(count, length, 
 
 
 @given(
-    tokens=st.integers(1, 100_000), room=st.integers(1, 600), share=st.floats(0, 1, exclude_max=True)
+    tokens=st.integers(1, 100_000),
+    room=st.integers(1, 600),
+    share=st.floats(0, 1, exclude_max=True),
 )
 def test_windows_are_as_few_as_can_be_and_alike_in_size(tokens, room, share):
     overlap = int(room * share)
@@ -64,8 +68,7 @@ def test_windows_are_as_few_as_can_be_and_alike_in_size(tokens, room, share):
     assert max(sizes) <= room
     assert max(sizes) - min(sizes) <= 1
     assert all(
-        right[0] == left[1] - overlap and right[1] > left[1]
-        for left, right in zip(windows, windows[1:], strict=False)
+        right[0] == left[1] - overlap and right[1] > left[1] for left, right in pairwise(windows)
     )
     fewer = len(windows) - 1
     assert fewer == 0 or fewer * (room - overlap) + overlap < tokens

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
-import tiny_models
 
+import tiny_models
 from wardgate.errors import ManifestInvalid, ModelUnknown
 from wardgate.registry.store import SHIPPED, Store
 
@@ -94,10 +95,10 @@ def test_a_pipe_is_refused_and_does_not_hold_up_the_start(tmp_path):
 
 def test_no_descriptor_is_left_open(tmp_path):
     put(tmp_path, FILES | {"model.onnx": b"wrong"})
-    before = len(os.listdir("/proc/self/fd"))
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
     with pytest.raises(ManifestInvalid):
         Store([tmp_path]).load("tiny")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
 
 
 def test_every_shipped_model_verifies():

@@ -24,7 +24,6 @@ from h2.events import (
 )
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
 
 from wardgate.errors import HeadersTooLarge, Overloaded, RequestMalformed, WardgateError
 from wardgate.web.server import heads
@@ -33,10 +32,10 @@ from wardgate.web.server.http2_exchange import Http2Exchange
 from wardgate.web.server.problem import problem
 from wardgate.web.server.state import State, base_scope
 
-_ALL_STREAMS = 2**31 - 1
 _STRIKES = 1_000
 """Cost of idle frames (see `frames`) that a peer may run up; some is forgiven for each reply."""
 _FORGIVEN = 20
+_FAIR_PIECE = 1_024
 _CONNECTION_HEADERS = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
@@ -62,6 +61,7 @@ class Http2(asyncio.Protocol):
         self._surplus = False  # a connection above the cap, which is told so
         self._closing = False
         self._leaving = False
+        self._refuse_from = math.inf
         self._scope: dict[str, Any]
         config = H2Configuration(client_side=False, header_encoding=None)
         self.h2 = H2Connection(config)
@@ -178,7 +178,8 @@ class Http2(asyncio.Protocol):
         """Check the head and hand the request to the application."""
         limits = self.state.limits
         stream_id = event.stream_id
-        if self.running >= limits.streams:
+        late = self._leaving and self.state.loop.time() > self._refuse_from
+        if late or self.running >= limits.streams:
             self.h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         head = heads.http2_head(event.headers)
@@ -246,12 +247,22 @@ class Http2(asyncio.Protocol):
             end_stream=end,
         )
 
+    def send_piece(self, stream_id: int, piece: bytes, *, last: bool) -> None:
+        """Write a piece of a reply's body. Raises H2Error where the stream is not open any more."""
+        self.h2.send_data(stream_id, piece, end_stream=last)
+        self.flush()
+        if len(piece) >= _FAIR_PIECE:  # a window update or two in return is fair
+            self._forgive(2)
+
+    def _forgive(self, strikes: int) -> None:
+        self._watch.strikes = max(0, self._watch.strikes - strikes)
+
     def done(self, stream_id: int) -> None:
         """Forget a stream whose reply is complete, or that ended otherwise."""
         stream = self.streams.pop(stream_id, None)
         if stream is None or self._closing:
             return
-        self._watch.strikes = max(0, self._watch.strikes - _FORGIVEN)
+        self._forgive(_FORGIVEN)
         self.acknowledge(stream_id, stream.unread)
         if not stream.ended:  # the caller need not send the rest (RFC 9113 §8.1)
             self._reset(stream_id, ErrorCodes.NO_ERROR)
@@ -271,6 +282,8 @@ class Http2(asyncio.Protocol):
         """Count an application that has ended."""
         self.running -= 1
         self.flush()
+        if self._leaving and not self.streams:
+            self.end()
         self.reckon()
 
     def flush(self) -> None:
@@ -293,7 +306,8 @@ class Http2(asyncio.Protocol):
         """Say GOAWAY with the last stream that was seen, and close."""
         if self._closing:
             return
-        self._goaway(self.h2.highest_inbound_stream_id, code)
+        self.h2.close_connection(code)
+        self.flush()
         self.close()
 
     def close(self) -> None:
@@ -303,12 +317,6 @@ class Http2(asyncio.Protocol):
         for stream in list(self.streams.values()):
             stream.leave()
         self.transport.close()
-
-    def _goaway(self, last: int, code: ErrorCodes) -> None:
-        """Write a GOAWAY beside h2, which would end its own state with it (RFC 9113 §6.8)."""
-        self.flush()
-        frame = GoAwayFrame(0, last_stream_id=last, error_code=code)
-        self.transport.write(frame.serialize())
 
     def _wake(self) -> None:
         for stream in self.streams.values():
@@ -324,13 +332,19 @@ class Http2(asyncio.Protocol):
             self.end()
 
     def drain(self) -> None:
-        """Announce the end, serve what is on its way, close once idle (RFC 9113 §6.8)."""
+        """Serve what is on its way, say GOAWAY once no stream is open.
+
+        A GOAWAY while streams are open would be right (RFC 9113 §6.8), but clients built on h2,
+        httpx among them, then drop the replies that still come. Its last stream id tells every
+        client what was not served and can be sent again. A connection that never rests has new
+        streams refused after the grace, which is as safe to send again (§8.7).
+        """
         if self._leaving or self._closing:
             return
         self._leaving = True
-        self._goaway(_ALL_STREAMS, ErrorCodes.NO_ERROR)
-        self._idle_deadline = self.state.loop.time() + self.state.limits.grace_seconds
-        self.reckon()
+        self._refuse_from = self.state.loop.time() + self.state.limits.grace_seconds
+        if not self.streams:
+            self.end()
 
     def cut(self) -> None:
         """Close at once."""

@@ -67,9 +67,8 @@ class Http2Exchange(Exchange):
                 size = min(window, connection.h2.max_outbound_frame_size, _FRAME, len(view))
                 if size > 0 and connection.writable:
                     last = size == len(view) and not more
-                    connection.h2.send_data(stream_id, bytes(view[:size]), end_stream=last)
+                    connection.send_piece(stream_id, bytes(view[:size]), last=last)
                     view = view[size:]
-                    connection.flush()
                 else:
                     async with asyncio.timeout(connection.state.limits.idle_seconds):
                         await self.changed()

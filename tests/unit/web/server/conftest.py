@@ -14,6 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded
 
 from wardgate.web.server import HttpServer, Limits, TlsFiles, bind
 
@@ -265,3 +268,101 @@ def write(path, certificate):
 @pytest.fixture
 def authority(tmp_path):
     return Authority(tmp_path, "hospital")
+
+
+class H2Wire:
+    """One raw HTTP/2 connection."""
+
+    def __init__(self, reader, writer, **config):
+        self.reader, self.writer = reader, writer
+        self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None, **config))
+        self.events = []
+        self.acknowledge = True
+        self.h2.initiate_connection()
+        self.flush()
+
+    def flush(self):
+        self.writer.write(self.h2.data_to_send())
+
+    def request(self, path=b"/echo", *, method=b"GET", body=None, headers=(), fields=None):
+        """Send a request; None as `body` ends it with its headers."""
+        stream = self.h2.get_next_available_stream_id()
+        fields = fields or [
+            (b":method", method),
+            (b":scheme", b"https"),
+            (b":authority", b"localhost"),
+            (b":path", path),
+            *headers,
+        ]
+        self.h2.send_headers(stream, fields, end_stream=body is None)
+        if body is not None:
+            self.h2.send_data(stream, body, end_stream=True)
+        self.flush()
+        return stream
+
+    async def until(self, kind, stream=None):
+        """Read until an event of a kind came (for a stream); return it. None at the end."""
+        async with asyncio.timeout(WAIT):
+            while True:
+                for event in self.events:
+                    if isinstance(event, kind) and stream in (None, getattr(event, "stream_id", 0)):
+                        self.events.remove(event)
+                        return event
+                data = await self.reader.read(65536)
+                if not data:
+                    return None
+                for event in self.h2.receive_data(data):
+                    if self.acknowledge and isinstance(event, DataReceived):
+                        count = event.flow_controlled_length
+                        self.h2.acknowledge_received_data(count, event.stream_id)
+                    self.events.append(event)
+                self.flush()
+
+    async def reply(self, stream):
+        """Return the whole reply of a stream."""
+        response = await self.until(ResponseReceived, stream)
+        await self.until(StreamEnded, stream)
+        body = b""
+        for event in list(self.events):
+            if isinstance(event, DataReceived) and event.stream_id == stream:
+                body += event.data
+                self.events.remove(event)
+        headers = {name.decode(): value.decode() for name, value in response.headers}
+        return Reply(int(headers.pop(":status")), headers, body)
+
+    async def ask(self, *arguments, **options):
+        return await self.reply(self.request(*arguments, **options))
+
+    async def end(self):
+        """Read to the server's close; return the GOAWAY that came, if one did."""
+        with contextlib.suppress(ConnectionError):
+            return await self.until(ConnectionTerminated)
+        return None
+
+    async def closed(self):
+        async with asyncio.timeout(WAIT):
+            with contextlib.suppress(ConnectionError):
+                while await self.reader.read(65536):
+                    pass
+
+    async def close(self):
+        self.writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await self.writer.wait_closed()
+
+
+@pytest.fixture
+async def connect2(authority):
+    """Open raw HTTP/2 connections; close them all at the end."""
+    wires = []
+
+    async def begin(server, **config):
+        context = authority.client(alpn=["h2"])
+        streams = await asyncio.open_connection(*server.address, ssl=context)
+        wire = H2Wire(*streams, **config)
+        wires.append(wire)
+        return wire
+
+    yield begin
+    for wire in wires:
+        await wire.close()
