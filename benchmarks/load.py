@@ -56,6 +56,7 @@ class _Caller(asyncio.Protocol):
         self.place = offset
         self.buffer = b""
         self.sent = 0.0
+        self.left = run.requests_each or -1
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,7 +80,8 @@ class _Caller(asyncio.Protocol):
         now = time.perf_counter()
         self.run.record(now - self.sent, ok=self.buffer[9:12] == b"200")
         self.buffer = b""
-        if now >= self.run.end:
+        self.left -= 1
+        if now >= self.run.end or self.left == 0:
             self.transport.close()
         else:
             self._send()
@@ -92,8 +94,16 @@ class _Caller(asyncio.Protocol):
 
 
 class _Run:
-    def __init__(self, requests: Sequence[bytes], begin: float, end: float, step: int) -> None:
+    def __init__(
+        self,
+        requests: Sequence[bytes],
+        begin: float,
+        end: float,
+        step: int,
+        requests_each: int | None,
+    ) -> None:
         self.requests, self.begin, self.end, self.step = requests, begin, end, step
+        self.requests_each = requests_each
         self.latencies: list[float] = []
         self.errors = 0
 
@@ -116,13 +126,22 @@ def post(url: str, body: bytes, *, token: str | None = None) -> bytes:
 
 
 async def closed_loop(
-    url: str, requests: Sequence[bytes], *, callers: int, seconds: float, warm: float = 1.0
+    url: str,
+    requests: Sequence[bytes],
+    *,
+    callers: int,
+    seconds: float = 3_600.0,
+    warm: float = 0.0,
+    requests_each: int | None = None,
 ) -> Load:
-    """Keep `callers` requests in flight for `seconds`, after `warm` seconds that do not count."""
+    """Keep `callers` requests in flight for `seconds`, after `warm` seconds that do not count.
+
+    `requests_each` ends each caller after so many requests.
+    """
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     begin = time.perf_counter() + warm
-    run = _Run(requests, begin, begin + seconds, callers)
+    run = _Run(requests, begin, begin + seconds, callers, requests_each)
     cpu = time.process_time()
     made = [
         await loop.create_connection(
@@ -134,7 +153,8 @@ async def closed_loop(
     ]
     await asyncio.gather(*(caller.done for _, caller in made))
     spent = time.process_time() - cpu
-    return Load(len(run.latencies), run.errors, seconds, spent / (seconds + warm), run.latencies)
+    took = time.perf_counter() - begin
+    return Load(len(run.latencies), run.errors, took, spent / (took + warm), run.latencies)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -30,7 +30,9 @@ def requests(system: servers.System) -> list[bytes]:
 def measure(system: servers.System, callers: int, seconds: float) -> Load:
     """Run one closed loop against a system."""
     return asyncio.run(
-        load.closed_loop(system.url, requests(system), callers=callers, seconds=seconds)
+        load.closed_loop(
+            system.url, requests(system), callers=callers, seconds=seconds, warm=1.0
+        )
     )
 
 

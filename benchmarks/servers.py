@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -48,15 +48,37 @@ def uvicorn(app: str, path: str, env: dict[str, str] | None = None) -> Iterator[
 
 
 @contextmanager
-def wardgate(*flags: str, state: Path | None = None, code: str | None = None) -> Iterator[System]:
-    """Run `wardgate serve` on a fresh state folder; `code` runs another start-up in its place."""
+def bare(core: int) -> Iterator[System]:
+    """Run the bare route on Wardgate's HTTP server, on one processor."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "systems" / "bare_server.py")],
+        stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        yield System(f"{url}/v1/predict", process.pid)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def wardgate(
+    *flags: str,
+    state: str | None = None,
+    program: Sequence[str] = ("-m", "wardgate"),
+    core: int | None = None,
+    **env: str,
+) -> Iterator[System]:
+    """Run `wardgate serve` on a fresh state folder in `state`, on one processor if `core` says so."""
     with tempfile.TemporaryDirectory(dir=state) as folder:
         home = Path(folder) / "state"
-        program = ["-c", code] if code else ["-m", "wardgate"]
-        environment = {**os.environ, "WARDGATE_STATE": str(home)}
+        environment = {**os.environ, "WARDGATE_STATE": str(home), **env}
         process = subprocess.Popen(
             [sys.executable, *program, "serve", "--port", "0", "--metrics-port", "0", *flags],
             env=environment,
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -48,7 +48,7 @@ from wardgate.types import (
 _LONG = 4_096
 """Texts above this many characters are tokenized in a thread."""
 
-_CLIENT_LEFT = 499
+CLIENT_LEFT = 499
 """Status in the record of a call whose caller left; nginx's "client closed request"."""
 
 # -- the collaborators, by what the flow needs of them --------------------------------------------
@@ -363,7 +363,7 @@ class Flow:
         except WardgateError as error:
             refused = error
         except asyncio.CancelledError:
-            self._outcome(admitted, intent, _CLIENT_LEFT, "client-left")
+            self._outcome(admitted, intent, CLIENT_LEFT, "client-left")
             raise
         except Exception:
             self._outcome(admitted, intent, 500, "internal")

@@ -196,7 +196,8 @@ def test_a_call_larger_than_the_whole_queue_is_refused_for_good(bench):
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(bench):
     async def scenario():
         slow = await bench.busy()
-        filling = asyncio.create_task(bench.infer(*([4] * 64 for _ in range(QUEUE_TOKENS // 64))))
+        rows = [[4] * 64] * (QUEUE_TOKENS // 64)
+        filling = asyncio.create_task(bench.infer(*rows))
         await bench.idle(lambda planner: planner.tokens == QUEUE_TOKENS)
         with pytest.raises(Overloaded) as refusal:
             await bench.infer([4])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import sys
 import time
 from importlib import resources
@@ -81,7 +82,7 @@ def _show(settings: Settings, addresses: Addresses) -> None:
     for hop, milliseconds in _hops(reply.headers["server-timing"]):
         click.echo(f"  {hop:<10}{milliseconds:9.3f} ms")
     _audit(settings, answer["request_id"])
-    _next(addresses)
+    _next(settings, addresses)
 
 
 def _audit(settings: Settings, request_id: str) -> None:
@@ -89,19 +90,31 @@ def _audit(settings: Settings, request_id: str) -> None:
     folder = settings.audit.folder or settings.state / "audit"
     _heading(f"the audit record of request {request_id}")
     for record in search(folder, request_id=request_id):
-        shown = {k: v for k, v in record.items() if k in _SHOWN}
-        click.echo("  " + "  ".join(f"{k}={v}" for k, v in shown.items()))
+        said = {"seq": record["seq"], **record["event"]}
+        shown = [f"{name}={_short(said[name])}" for name in _SHOWN if said.get(name)]
+        click.echo("  " + "  ".join(shown))
     report = verify(folder, load_public_keys(settings.state))
     if not report.ok:
         raise StateInvalid("The audit chain does not verify; run 'wardgate audit verify'.")
     click.echo(f"  {report.records} records verified: hashes, order and signatures hold")
 
 
-_SHOWN = ("kind", "seq", "route", "sub", "model", "policy", "status", "reason", "phi", "hash")
+_SHOWN = ("seq", "kind", "sub", "route", "model", "policy", "purpose", "status", "phi_counts")
 
 
-def _next(addresses: Addresses) -> None:
+def _short(value: object) -> str:
+    """Return a value of a record in few words."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "digest" in value:
+        return f"{value['name']}:{value['version']}"
+    return ",".join(f"{name}:{count}" for name, count in value.items())
+
+
+def _next(settings: Settings, addresses: Addresses) -> None:
     """Print the three lines that a newcomer types next."""
+    given = settings.state != Settings.model_fields["state"].default
+    state = f" --state {shlex.quote(str(settings.state))}" if given else ""
     program = "wardgate" if Path(sys.argv[0]).name == "wardgate" else "python -m wardgate"
     if sys.prefix != sys.base_prefix:
         program = str(Path(sys.prefix, "bin", "wardgate"))
@@ -109,13 +122,13 @@ def _next(addresses: Addresses) -> None:
     if with_cwd.is_absolute() and with_cwd.is_relative_to(Path.cwd()):
         program = str(with_cwd.relative_to(Path.cwd()))
     _heading("go on")
-    click.echo(f"  export WARDGATE_TOKEN=$({program} token)")
+    click.echo(f"  export WARDGATE_TOKEN=$({program} token{state})")
     click.echo(
         f'  curl -s {addresses.url}/v1/predict -H "Authorization: Bearer $WARDGATE_TOKEN" '
         "-H 'Content-Type: application/json' "
         """-d '{"model":"sentiment","text":"John Smith is much better today."}'"""
     )
-    click.echo(f"  {program} predict 'Dr. Amy Lee was kind and the pain is gone.'")
+    click.echo(f"  {program} predict{state} 'Dr. Amy Lee was kind and the pain is gone.'")
     click.echo(f"\n  the interface is described at {addresses.url}/docs")
 
 

@@ -71,7 +71,7 @@ def label_left(lowered: str, start: int) -> tuple[EntityType | None, bool, bool]
     between label and number. (None, False, True) is a mark without a label: `ID: ...`, `# ...`.
     """
     near = lowered[start - 2 : start] if start > 1 else ""
-    if near[:1].isdigit() and near[0] != "4":
+    if near[:1].isdigit() and lowered[start - 7 : start - 2] != "last ":
         return None, False, False
     marked = False
     passed = 0

@@ -192,13 +192,14 @@ def months(text: str, lowered: str, reference: dt.date | None, taken: set[int]) 
         month, day = _MONTHS[word[:3].lower()], int(d or 0)
         if not exists(0, month, day):
             day = 0
+        if not (y4 or y or y2 or y3):
+            yield (start, end, E.DATE, 0.95, (0, month, day, False))
+            continue
         birth = _birth(lowered, start)
         if y4 or y:
             year = int(y4 or y)
         elif y2 or y3:
             year = full_year(int(y2 or y3), reference, birth=birth)
-        else:
-            year = 0
         if birth and last_word(lowered, start) in _UNSURE_BIRTH:
             day = 0
         yield (start, end, E.DATE, 0.95, (year, month, day, birth))
@@ -237,12 +238,11 @@ def years(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candid
 def age(lowered: str, match: re.Match[str]) -> Candidate | None:
     """Judge a match of `patterns.NUMBERS` with the shape of an age of 90 or more."""
     start = match.start()
-    digits = re.match(r"[0-9]+", match[0])
-    assert digits is not None
-    end = start + digits.end()
-    if _NOT_AGE_NEXT.match(lowered, match.end()) or int(digits[0]) > _MOST_LIKELY_AGE:
+    size = 2 if match[0][0] == "9" else 3
+    end = start + size
+    if int(match[0][:size]) > _MOST_LIKELY_AGE or _NOT_AGE_NEXT.match(lowered, match.end()):
         return None
-    unit = match[0][digits.end() :]
+    unit = match[0][size:]
     if unit.strip("- ").lower() in {"years", "year", "yrs", "yr"}:
         after = lowered[match.end() : match.end() + 5]
         if not after.startswith((" old", "-old", " of a", " youn")):

@@ -81,7 +81,10 @@ def _deidentify(
     found = resolve(detect(folded, reference, words))
     if index is not None:
         found = [(index[c[0]], index[c[1]], c[2], c[3], c[4]) for c in found]
-    spans = tuple(Span(start, end, label, score) for start, end, label, score, _ in found)
+    spans: tuple[Span, ...] = ()
+    if found:
+        starts, ends, labels, scores, _ = zip(*found, strict=True)
+        spans = tuple(map(Span, starts, ends, labels, scores))
     edits = edits_of(text, found, policy, reference)
     clean, alignment = replace(text, edits)
     return Deidentified(
@@ -106,11 +109,13 @@ def detect(
     found += numbers.net(text, lowered)
     found += numbers.hidden(text)
     if _DIGIT.search(text):
+        for candidate in places.zips(text):
+            found.append(candidate)
+            taken.add(candidate[0])
         _shapes(text, lowered, reference, found, taken)
         found += dates.years(text, lowered, reference)
         found += numbers.codes(text, lowered, taken)
         found += numbers.numbered(text, lowered)
-        found += places.zips(text)
     if "[" in text or "**" in text or "90+" in text:
         return outside(found, [match.span() for match in TAG.finditer(text)])
     return found

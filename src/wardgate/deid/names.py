@@ -12,18 +12,19 @@ import re
 from collections.abc import Iterator
 
 from wardgate.deid import places
+from wardgate.deid.context import last_word
 from wardgate.deid.gazetteer import Gazetteer
 from wardgate.deid.spans import Candidate
 from wardgate.types import EntityType as E
 
 RUN = re.compile(
-    r"[A-Z](?<![A-Za-z0-9_\[@].)[A-Za-z'.-]*"
-    r"(?:[ ](?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of|the|and)[ ]){0,2}[A-Z][A-Za-z'.-]*)*"
+    r"[A-Z](?<![A-Za-z0-9_\[@].)[A-Za-z'.-]*+(?![0-9_@])"
+    r"(?:[ ](?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of|the)[ ]){0,2}[A-Z][A-Za-z'.-]*+(?![0-9_@]))*+"
 )
 """A run of capitalised words on one line, with the particles between them."""
 
 LOWER_TITLE = re.compile(
-    r"[dmp](?<![\w.].)(?:r|rs|s|rof|octor|iss|ister|issus)\.?[ ](?P<name>[a-z]{3,20})(?![a-z])(?:[ ](?P<more>[a-z]{3,20})(?![a-z]))?"
+    r"[dmpDMP](?<![\w.].)(?:r|rs|s|rof|octor|iss|ister|issus)\.?[ ](?P<name>[a-z]{3,20})(?![a-z])(?:[ ](?P<more>[a-z]{3,20})(?![a-z]))?"
 )
 GREETING = re.compile(
     r"[hHgtTIimM](?<![\w'].)(?:i|ello|ey|ood (?:morning|afternoon|evening)|hanks|hank you|y name is|y name's|y name is,|'m|'m dr\.?)[ ,]{1,3}(?P<name>[A-Za-z]{3,20})(?![\w'])(?:[ ](?P<more>[A-Za-z]{3,20})(?![\w']))?"
@@ -53,8 +54,8 @@ LABELS = frozenset(
 RELATIVES = frozenset(
     "son daughter wife husband mother father sister brother mom dad spouse partner niece nephew aunt uncle cousin grandson granddaughter "
     "grandmother grandfather fiance fiancee girlfriend boyfriend friend roommate neighbor guardian caregiver daughter-in-law son-in-law "
-    "brother-in-law sister-in-law stepson stepdaughter named name dear regards sincerely daughter, son, wife, husband, sister, brother, mother, father, "
-    "patient, thanks, hi, hello, nurse pcp pcp, cardiologist, surgeon, physician, provider,".split()
+    "brother-in-law sister-in-law stepson stepdaughter named name dear regards sincerely patient thanks hi hello nurse pcp cardiologist "
+    "surgeon physician provider".split()
 )
 _GENITIVE = frozenset({"disease", "syndrome", "sign", "test", "score", "scale", "catheter", "lymphoma", "palsy", "criteria", "procedure",
     "maneuver", "phenomenon", "fracture", "tumor", "sarcoma", "bodies", "cyst", "ring", "node", "nodes", "classification", "index",
@@ -72,8 +73,6 @@ _NEVER = frozenset(
     "subjective objective allergies medications chief complaint present illness review systems physical examination".split()
 )
 _LETTER = re.compile(r"[A-Za-z]\.?(?:[A-Z]\.?){0,2}\Z")
-_TRAIL = re.compile(r"(?:'s|')?[.'-]*\Z")
-_LEFT_WORD = re.compile(r"[A-Za-z-]+,?[ ]\Z")
 _LABEL_LEFT = re.compile(r"([A-Za-z]+)(?:[ ]?\([A-Za-z]{1,12}\))?[ \t]{0,2}[:#|=][ \t]{0,8}\Z")
 _NEXT_WORD = re.compile(r"[ ]?(?:'s )?([a-z]+)")
 _Word = tuple[int, int, str]
@@ -85,39 +84,48 @@ def find(text: str, lowered: str, words: Gazetteer) -> Iterator[Candidate]:
     loose: list[_Word] = []
     found: list[Candidate] = []
     common, never = words.common, _NEVER
-    previous: tuple[int, str, list[_Word]] | None = None
+    previous: _Word | None = None
     for match in RUN.finditer(text):
         start, end = match.span()
         run = match[0]
         if " " not in run:
             low = run.lower()
-            low = low.rstrip(".'-")
             if low in never:
                 previous = None
                 continue
-            parts = [(start, start + len(low), low)]
-            if low in common and low not in TITLES and _lone_common(text, lowered, start, end, low):
-                previous = (end, low, parts)
-                loose.append(parts[0])
-                continue
-        else:
-            parts = _split(run, start)
-        place = places.in_run(text, lowered, parts, end, words)
-        if place:
-            found += place
+            if not low.isalpha():
+                low = _bare(low)
+                end = start + len(low)
+            word = (start, end, low)
+            if low in common or low in never:
+                beside = text[start - 2 : start] + text[end : end + 1]
+                hit = None
+                if not _QUIET.isdisjoint(beside):
+                    hit = _single(text, lowered, word, previous, words)
+            else:
+                hit = _single(text, lowered, word, previous, words)
+            previous = word
+            if hit is None:
+                loose.append(word)
+            else:
+                found.append(hit)
+                if hit[2] is E.NAME and low not in never:
+                    established.add(low)
+            continue
+        parts = _split(run, start)
+        found += places.in_run(text, lowered, parts, end, words)
         hits = _names(text, lowered, parts, end, words, previous)
-        previous = (end, run, parts)
+        previous = parts[0] if len(parts) == 1 else None
         if not hits:
             loose += parts
             continue
         for first, last in hits:
             found.append((parts[first][0], parts[last][1], E.NAME, 0.85, None))
             for _, _, low in parts[first : last + 1]:
-                if len(low) > 2 and low not in never:
+                if len(low) > _LONGEST_INITIAL and low not in never:
                     established.add(low)
-        if len(parts) > 1:
-            taken = {i for first, last in hits for i in range(first, last + 1)}
-            loose += [part for i, part in enumerate(parts) if i not in taken]
+        taken = {i for first, last in hits for i in range(first, last + 1)}
+        loose += [part for i, part in enumerate(parts) if i not in taken]
     yield from found
     if established:
         for start, end, low in loose:
@@ -125,16 +133,81 @@ def find(text: str, lowered: str, words: Gazetteer) -> Iterator[Candidate]:
                 yield (start, end, E.NAME, 0.7, None)
 
 
-def _lone_common(text: str, lowered: str, start: int, end: int, low: str) -> bool:
-    """Whether a common word alone on its run has nothing beside it that makes it a name."""
-    if start < 2:
-        return text[end : end + 2] != ", "
-    left = text[start - 2 : start]
-    if left[1] == " " and left[0] in ":|=#" or left[1] in ":|^":
+_QUIET = frozenset(",:|=#\t^")
+_LONGEST_INITIAL = 2
+
+
+def _bare(low: str) -> str:
+    """Take off a genitive and the marks at the end of a word."""
+    low = low.rstrip(".'-")
+    return low[:-2] if low.endswith("'s") else low
+
+
+def _single(
+    text: str, lowered: str, word: _Word, previous: _Word | None, words: Gazetteer
+) -> Candidate | None:
+    """Judge a run of one word by its neighbours."""
+    start, end, low = word
+    before = text[start - 2 : start] if start > 1 else ""
+    after = text[end : end + 1]
+    never = low in _NEVER
+    common = never or low in words.common
+    if not common and not _LABEL_MARKS.isdisjoint(before) and len(low) > 1 and _labelled(text, start):
+        return (start, end, E.NAME, 0.8, None)
+    if after == "," and not never and text[end + 2 : end + 3].isupper():
+        following = _INVERTED_NEXT.match(text, end)
+        if following is not None:
+            if _surname_of(low, following[1].lower(), text[start:end].isupper(), words):
+                return (start, end, E.NAME, 0.85, None)
+            city = places.before_state(text, [word], end, words)
+            if city is not None:
+                return city
+        if not common and low not in words.cities and _CREDENTIAL.match(text, end):
+            return (start, end, E.NAME, 0.8, None)
+    if before == ", " and previous is not None and previous[1] == start - 2 and not never:
+        if _surname_of(previous[2], low, text[previous[0] : previous[1]].isupper(), words):
+            return (start, end, E.NAME, 0.85, None)
+    if common:
+        return None
+    shouted = text[start:end].isupper()
+    if before[1:] == " " and not shouted:
+        left = last_word(lowered, start)
+        if left in RELATIVES and low in words.names and len(low) > _LONGEST_INITIAL:
+            return (start, end, E.NAME, 0.75, None)
+        city = places.city_after(left, word, words)
+        if city is not None:
+            return city
+    if low in words.sure_first and _free(text, lowered, start, end, low, shouted, words):
+        return (start, end, E.NAME, 0.7, None)
+    return None
+
+
+_LABEL_MARKS = frozenset(":|=#\t")
+_SHORTEST_SHOUTED = 5
+
+
+def _free(
+    text: str, lowered: str, start: int, end: int, low: str, shouted: bool, words: Gazetteer
+) -> bool:
+    """Whether a first name stands for a person here, and not in an eponym or a place."""
+    if shouted and (end - start < _SHORTEST_SHOUTED):
         return False
-    if left == ", " or text[end : end + 2] == ", ":
+    if low in words.cities and text[end : end + 2] == ", " and text[end + 2 : end + 3].isupper():
         return False
-    return not (left[0] == "." and lowered[start - 4 : start - 2] in {"dr", "mr", "ms", "rs"})
+    at = end + 2 if lowered.startswith("'s", end) else end
+    following = _NEXT_WORD.match(lowered, at)
+    return following is None or following[1] not in _GENITIVE
+
+
+def _surname_of(last: str, first: str, shouted: bool, words: Gazetteer) -> bool:
+    """Whether `Last, First` is an inverted name."""
+    return (
+        last in words.last
+        and first in words.first
+        and last not in _NEVER
+        and first not in _NEVER
+        and (first not in words.common or (shouted and last not in words.common))
+    )
 
 
 def _split(run: str, start: int) -> list[_Word]:
@@ -162,7 +235,7 @@ def _names(
     parts: list[_Word],
     end: int,
     words: Gazetteer,
-    previous: tuple[int, str, list[_Word]] | None,
+    previous: _Word | None,
 ) -> list[tuple[int, int]]:
     """Return index ranges (both ends included) of `parts` that are names."""
     hits: list[tuple[int, int]] = []
@@ -193,7 +266,7 @@ def _names(
             i += 1
             continue
         j = i
-        if low in first or (_LETTER.match(low) and size > 1):
+        if low in first or (len(low) < 7 and text[parts[i][1] - 1] == "." and _LETTER.match(low)):
             j = _pair(text, parts, i, words)
         if j > i:
             hits.append((i, j))
@@ -206,7 +279,7 @@ def _names(
             hits = [hit for hit in hits if hit[1] < tail[0]]
             hits.append(tail)
     if not hits:
-        hits = _inverted(text, parts, previous, end, words) or _alone(text, lowered, parts, words)
+        hits = _inverted(text, parts, previous, words) or _alone(text, lowered, parts, words)
     return hits
 
 
@@ -315,52 +388,33 @@ def _could_be_name(low: str, words: Gazetteer) -> bool:
     return low not in _NEVER and low not in TITLES and (low not in words.common or low in words.names)
 
 
-def _inverted(
-    text: str, parts: list[_Word], previous: tuple[int, str, list[_Word]] | None, end: int, words: Gazetteer
-) -> list[tuple[int, int]]:
-    """`SMITH, John A`: seen from the first name, with the surname as the run before."""
-    found = _INVERTED_NEXT.match(text, end)
-    if found is not None and len(parts) == 1:
-        low, nxt = parts[0][2], found[1].lower()
-        if low in words.last and nxt in words.first and not (low in words.common and nxt in words.common) and nxt not in _NEVER:
-            if nxt not in words.common or text[parts[0][0] : parts[0][1]].isupper():
-                return [(0, 0)]
-    if previous is not None and text[previous[0] : parts[0][0]] == ", " and len(previous[2]) == 1:
-        last, low = previous[2][0][2], parts[0][2]
-        if last in words.last and low in words.first and not (low in words.common and last in words.common):
-            j = 0
-            while j + 1 < len(parts) and (_LETTER.match(parts[j + 1][2]) or parts[j + 1][2] in words.sure_first) and j < 2:
-                j += 1
-            return [(0, j)]
-    return []
-
-
 _INVERTED_NEXT = re.compile(r",[ ]([A-Z][A-Za-z'-]{1,24})(?![A-Za-z])")
 
 
+def _inverted(text: str, parts: list[_Word], previous: _Word | None, words: Gazetteer) -> list[tuple[int, int]]:
+    """`SMITH, John A`: seen from the first name, with the surname as the run before."""
+    start, _, low = parts[0]
+    if previous is None or previous[1] != start - 2 or text[start - 2 : start] != ", ":
+        return []
+    if not _surname_of(previous[2], low, text[previous[0] : previous[1]].isupper(), words):
+        return []
+    last = 0
+    while last + 1 < len(parts) and last < 2 and (_LETTER.match(parts[last + 1][2]) or parts[last + 1][2] in words.sure_first):
+        last += 1
+    return [(0, last)]
+
+
 def _alone(text: str, lowered: str, parts: list[_Word], words: Gazetteer) -> list[tuple[int, int]]:
-    """A first name that is nothing else, or any uncommon word after `son`, `wife,` and the like."""
+    """First names among other capitalised words, and an uncommon word after `son` and the like."""
     hits: list[tuple[int, int]] = []
     start, end, low = parts[0]
-    if low not in words.common and low not in _NEVER and len(low) > 2 and low.isalpha():
-        left = _LEFT_WORD.search(lowered, max(0, start - 20), start)
-        if left is not None and left[0].strip() in RELATIVES and (low in words.names) and not text[start:end].isupper():
+    if low in words.names and low not in words.common and len(low) > _LONGEST_INITIAL:
+        if last_word(lowered, start) in RELATIVES and not text[start:end].isupper():
             hits.append((0, 0))
     for i, (begin, stop, low) in enumerate(parts):
         if low in words.sure_first and (not hits or i):
-            word = text[begin:stop]
-            if word.isupper() and len(parts) > 1:
-                continue
-            if word.isupper() and len(word) < 5:
-                continue
-            if low in words.cities and text[stop : stop + 2] == ", ":
-                continue
-            following = _NEXT_WORD.match(lowered, stop)
-            if following is not None and following[1] in _GENITIVE:
-                continue
-            if lowered.startswith("'s ", stop) and (m := _NEXT_WORD.match(lowered, stop + 2)) and m[1] in _GENITIVE:
-                continue
-            hits.append((i, i))
+            if not text[begin:stop].isupper() and _free(text, lowered, begin, stop, low, False, words):
+                hits.append((i, i))
     return hits
 
 

@@ -18,6 +18,8 @@ from wardgate.types import EntityType as E
 
 _DIGITS = re.compile(r"[0-9]")
 _FEWEST_DIGITS = 3
+_SHORTEST_CHECKED = 11
+_JOINT = re.compile(r"[-_]")
 _UNITS = re.compile(
     r"[ -]?(?:mg|mcg|ug|g|kg|ml|cc|l|dl|units?|iu|meq|mmol|mmhg|mm|cm|m|bpm|cells?|kcal|calories|steps|hours?|hrs?"
     r"|minutes?|mins?|seconds?|days?|weeks?|months?|years?|yrs?|lbs?|pounds|oz|ounces|fr|french|gy|cgy"
@@ -173,19 +175,20 @@ def _is_code(lowered: str, start: int) -> bool:
 def _mixed(text: str, lowered: str, token: str, start: int, end: int) -> Candidate | None:
     """Judge a token of letters, digits and joints."""
     size = end - start
-    bare = token.replace("-", "")
-    if size >= 11:
+    if size >= _SHORTEST_CHECKED:
+        bare = token.replace("-", "")
         if len(bare) == 17 and checks.vin(bare):
             return (start, end, E.VEHICLE, 1.0, None)
         if len(bare) == 11 and checks.mbi(bare):
             return (start, end, E.HEALTH_PLAN, 1.0, None)
-    head, joint, rest = token.partition("-")
-    if not joint:
-        head, joint, rest = token.partition("_")
-    prefix = _PREFIXES.get(head.upper()) if joint else None
+    prefix = None
+    joint = _JOINT.search(token)
+    if joint is not None:
+        prefix = _PREFIXES.get(token[: joint.start()].upper())
     digits = len(_DIGITS.findall(token))
     if prefix is not None and digits >= _ID_LENGTH:
-        return (end - len(rest), end, prefix, 0.9, None)
+        assert joint is not None
+        return (start + joint.end(), end, prefix, 0.9, None)
     if digits < _FEWEST_DIGITS or _NOT_IDS.match(token):
         return None
     if size == 9 and digits >= 7 and checks.dea(token.upper()):
@@ -218,10 +221,10 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
     """Yield e-mail, URL, IP, file names, UDI, IBAN and long-form numbers; each family behind a gate."""
     if "@" in text:
         for match in patterns.EMAIL.finditer(text):
-            local = patterns.EMAIL_LOCAL.search(text, max(0, match.start() - 64), match.start())
-            if local is not None:
+            start = _reach_left(text, match.start(), _LOCAL_PART)
+            if start < match.start():
                 if "." in match[0]:
-                    yield (local.start(), match.end(), E.EMAIL, 1.0, None)
+                    yield (start, match.end(), E.EMAIL, 1.0, None)
             else:
                 yield (match.start(), match.end(), E.OTHER_ID, 0.7, None)
     if "://" in text or "www" in lowered:
@@ -229,13 +232,13 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
             yield (match.start(), match.start() + len(match[0].rstrip(".,;:!?")), E.URL, 1.0, None)
     if "." in text:
         for match in patterns.DOMAIN.finditer(text):
-            name = patterns.DOMAIN_NAME.search(text, max(0, match.start() - 80), match.start())
-            if name is not None and len(name[0]) > 2:
-                yield (name.start(), match.end(), E.URL, 0.8, None)
+            start = _reach_left(text, match.start(), _HOST)
+            if match.start() - start > _SHORTEST_HOST:
+                yield (start, match.end(), E.URL, 0.8, None)
         for match in patterns.FILE.finditer(text):
-            name = patterns.FILE_NAME.search(text, max(0, match.start() - 80), match.start())
-            if name is not None:
-                yield (name.start(), match.end(), E.PHOTO, 0.9, None)
+            start = _reach_left(text, match.start(), _FILE_NAME)
+            if start < match.start():
+                yield (start, match.end(), E.PHOTO, 0.9, None)
     if ":" in text:
         for match in patterns.IPV6.finditer(text):
             if match.end() - match.start() > 4 and checks.ipv6(match[0]):
@@ -245,6 +248,20 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
             if sum(map(str.isdigit, match[0])) >= 8:
                 label = _phone_label(lowered, match.start())
                 yield (match.start(), match.end(), label, 0.9, None)
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_LOCAL_PART = _LETTERS + "._%+'-"
+_HOST = _LETTERS + ".-"
+_FILE_NAME = _LETTERS + "_.()-"
+_FARTHEST = 160
+_SHORTEST_HOST = 2
+
+
+def _reach_left(text: str, end: int, allowed: str) -> int:
+    """Return where the run of `allowed` characters that ends at `end` starts, within a bound."""
+    low = end - _FARTHEST if end > _FARTHEST else 0
+    return low + len(text[low:end].rstrip(allowed))
 
 
 def numbered(text: str, lowered: str) -> Iterator[Candidate]:

@@ -84,7 +84,6 @@ BARE_YEAR = re.compile(
 """A year of the nineteenth or twentieth century that stands alone."""
 
 EMAIL = re.compile(r"[@](?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?![A-Za-z])|[@][A-Za-z0-9_]{2,30}")
-EMAIL_LOCAL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}\Z")
 URL = re.compile(
     r"[hHfFwW](?<![\w.@].)(?:(?<=[hH])(?i:ttps?)://|(?<=[fF])(?i:tps?)://|(?<=[wW])(?i:ww)[.0-9])[^\s<>\"'\])}|]{3,2048}"
 )
@@ -92,7 +91,6 @@ DOMAIN = re.compile(
     r"[.](?i:com|org|net|edu|gov|io|info|us|uk|ca|de|fr|health|care|app|ai|biz|co)(?![A-Za-z0-9@-])"
     r"(?:\.[a-z]{2}(?![A-Za-z0-9]))?(?:/[^\s<>\"'\])}|,]{0,256})?"
 )
-DOMAIN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,80})\Z")
 IPV6 = re.compile(
     r"[0-9A-Fa-f:](?<![\w:.].)(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{2,45}(?:\.[0-9]{1,3}){0,3}(?![\w:])"
 )
@@ -100,7 +98,6 @@ MAC = re.compile(r"[0-9A-Fa-f](?<![\w:-].)[0-9A-Fa-f](?:(?P<s>[:-])[0-9A-Fa-f]{2
 PLUS_PHONE = re.compile(r"[+](?<![\w].)[0-9]{1,3}(?:[ .()/-]{0,2}[0-9]{1,5}){2,6}(?![0-9])")
 UDI = re.compile(r"[(](?:01\)[ ]?[0-9]{14}(?:[ ]?\((?:1[0-7]|21|240|11)\)[ ]?[A-Za-z0-9/_-]{1,20}){0,5}|(?:21|10)\)[ ]?[A-Za-z0-9/_-]{4,20})")
 FILE = re.compile(r"[.](?i:jpe?g|png|gif|tiff?|bmp|heic|dcm|webp|raw)(?![A-Za-z0-9])")
-FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.()-]{0,80}\Z")
 IBAN = re.compile(r"[A-Z](?<![\w].)[A-Z][0-9]{2}(?=[ ]?[A-Z0-9]{4}[ ]?[A-Z0-9])")
 PO_BOX = re.compile(r"[Pp](?<![\w].)(?:(?i:\.?[ ]?o\.?)|(?i:ost[ ]office))[ ](?i:box)[ ]#?[0-9]{1,7}\b")
 AGE_WORDS = re.compile(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from wardgate.deid.context import last_word
 from wardgate.deid.gazetteer import Gazetteer
 from wardgate.deid.spans import Candidate, Place
 from wardgate.types import EntityType as E
@@ -50,7 +51,7 @@ _PROPER = frozenset(
 _WEAK_PROPER = frozenset({"regional", "county", "university", "community", "general", "veterans", "va", "good", "memorial"})
 _GENERIC = frozenset({"the", "a", "our", "this", "of", "and", "for", "at", "emergency", "outpatient", "inpatient"})
 _CHAINS = frozenset({"walgreens", "cvs", "rite", "walmart", "costco", "kroger", "publix", "safeway"})
-_IN = re.compile(r"\b(?:in|from|near|outside|to|at|visiting|of|around|lives|born in|resident of|town of|city of|downtown) \Z")
+_LONGEST_CITY = 3
 _STATE_NEXT = re.compile(r",?[ ]{1,2}(?:([A-Z]{2})(?![A-Za-z])|([A-Z][a-z]+(?:[ ][A-Z][a-z]+)?))(?P<zip>[ ,]{1,3}[0-9]{5}(?:-[0-9]{4})?(?![0-9-]))?")
 ZIP_AFTER_STATE = re.compile(
     r"[A-Z](?<![A-Za-z].)(?:[A-Z]|[a-z]{3,12}(?:[ ][A-Z][a-z]{3,8})?)[,.]?[ ]{1,2}(?P<zip>[0-9]{5}(?:-[0-9]{4})?)(?![0-9A-Za-z-])"
@@ -80,12 +81,12 @@ def in_run(text: str, lowered: str, parts: list[_Word], end: int, words: Gazette
                 break
     last = parts[-1][2]
     if text[end : end + 1] in {",", " "} and last not in _GENERIC:
-        city = _before_state(text, parts, end, words)
+        city = before_state(text, parts, end, words)
         if city is not None:
             found.append(city)
             return found
     if not found:
-        city = _after_preposition(text, lowered, parts, words)
+        city = _after_preposition(lowered, parts, words)
         if city is not None:
             found.append(city)
     return found
@@ -118,7 +119,7 @@ def _facility(text: str, parts: list[_Word], head: int, words: Gazetteer) -> int
     return -1
 
 
-def _before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> Candidate | None:
+def before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> Candidate | None:
     """`Boston, MA`: the longest known city at the end of the run, or its last uncommon word."""
     found = _STATE_NEXT.match(text, end)
     inside = False
@@ -155,24 +156,29 @@ def _is_state(name: str | None) -> bool:
     return low.split(" ")[0] in STATES or low in _STATE_PAIRS
 
 
-def _after_preposition(text: str, lowered: str, parts: list[_Word], words: Gazetteer) -> Candidate | None:
-    start = parts[0][0]
-    if len(parts) > 3:
+_TOWARD = frozenset("in from near outside visiting around lives downtown to at of".split())
+_WITHIN = frozenset("in from near outside visiting lives downtown".split())
+
+
+def city_after(left: str, word: _Word, words: Gazetteer) -> Candidate | None:
+    """`in Worcester`: a city of one word after the preposition `left`."""
+    start, end, low = word
+    if left not in _TOWARD or low in STATES:
         return None
-    left = _IN.search(lowered, max(0, start - 14), start)
-    if left is None:
+    if low in WORLD or (left in _WITHIN and low in words.cities and low not in words.common):
+        return (start, end, E.LOCATION, 0.8, Place.CITY)
+    return None
+
+
+def _after_preposition(lowered: str, parts: list[_Word], words: Gazetteer) -> Candidate | None:
+    """`from New Bedford`: a city of several words after a preposition."""
+    if len(parts) > _LONGEST_CITY:
+        return None
+    start = parts[0][0]
+    if last_word(lowered, start) not in _TOWARD:
         return None
     name = " ".join(low for _, _, low in parts)
-    if name in WORLD:
-        return (start, parts[-1][1], E.LOCATION, 0.8, Place.CITY)
-    if name in STATES or name in _STATE_PAIRS or name not in words.cities:
-        return None
-    if len(parts) == 1:
-        if name in words.common or not left[0].startswith(("in ", "from ", "near ", "outside", "lives", "born", "resident", "town", "city", "downtown")):
-            return None
-        if text[start : parts[-1][1]].isupper():
-            return None
-    elif all(low in words.common for _, _, low in parts):
+    if name in _STATE_PAIRS or name not in words.cities or all(low in words.common for _, _, low in parts):
         return None
     return (start, parts[-1][1], E.LOCATION, 0.75, Place.CITY)
 

@@ -74,14 +74,15 @@ def replace(
     pieces: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    done = shift = 0
+    add_piece, add_start, add_end = pieces.append, starts.append, ends.append
+    done = out = 0
     for start, end, new in edits:
-        pieces.append(text[done:start])
-        pieces.append(new)
-        out = start + shift
-        starts.append(out)
-        ends.append(out + len(new))
-        shift += len(new) - (end - start)
+        add_piece(text[done:start])
+        add_piece(new)
+        out += start - done
+        add_start(out)
+        out += len(new)
+        add_end(out)
         done = end
     pieces.append(text[done:])
     before, after, _ = zip(*edits, strict=True)

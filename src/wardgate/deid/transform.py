@@ -36,15 +36,25 @@ def edits_of(
     `reference` is the note's own date or today's; None is unknown and lets no year through.
     """
     edits: list[tuple[int, int, str]] = []
-    redacted = policy.redacted
+    add = edits.append
+    constant = {label: _TAGS[label] for label in policy.redacted}
+    if policy.actions[EntityType.AGE] is Action.GENERALIZE:
+        constant[EntityType.AGE] = AGE_FORM
+    known: dict[object, str | None] = {}
     for candidate in found:
-        start, end, label, _, _ = candidate
-        if label in redacted:
-            edits.append((start, end, _TAGS[label]))
-            continue
-        new = _milder(text, candidate, policy, reference)
-        if new is not None:
-            edits.append((start, end, new))
+        start, end, label, _, detail = candidate
+        new = constant.get(label)
+        if new is None:
+            if detail is Place.ZIP:
+                new = _milder(text, candidate, policy, reference)
+            else:
+                key = (label, detail)
+                if key not in known:
+                    known[key] = _milder(text, candidate, policy, reference)
+                new = known[key]
+            if new is None:
+                continue
+        add((start, end, new))
     return edits
 
 
@@ -73,10 +83,7 @@ def zip3(code: str) -> str:
 
     Population: 2020 Census DHC table P1, summed over ZCTA5 by prefix; unlisted prefixes are `000`.
     """
-    digits = "".join(char for char in code if char.isdecimal())
-    if len(digits) < 3 or not digits.isascii():
-        return "000**"
-    prefix = digits[:3]
+    prefix = code[:3]
     return f"{prefix}**" if prefix in _populous() else "000**"
 
 

@@ -1,10 +1,11 @@
 """Times a model on this machine and picks sessions, threads and batch sizes for it.
 
 Sessions and threads: every way to share out the processors is timed under full load, and the most
-tokens a second wins. A wide session is kept beside narrow ones where it answers a lone caller
-clearly sooner. Batch sizes: for each length bucket the smallest batch that is nearly as cheap a row
-as the cheapest; a processor is often full with one long row, and then company only costs latency.
-All of it is bounded in time: what is not timed is taken from the nearest bucket that was.
+tokens a second wins, narrow sessions where it is close. A wide session is kept beside narrow ones
+where it answers a lone caller clearly sooner. Batch sizes: for each length bucket the smallest batch
+that is nearly as cheap a row as the cheapest; a processor is often full with one long row, and then
+company only costs latency. All of it is bounded in time: what is not timed is taken from the nearest
+bucket that was.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from wardgate.engine.batch import Bucket, edges
 Shot = Callable[[int, int], None]
 """`shot(rows, length)`: one run of a batch of that shape."""
 
+LOAD_GAIN = 1.1
+"""Fewer, wider sessions are taken only where they do this many times the tokens of narrow ones,
+which keep a short row from waiting behind a long batch."""
 LONE_GAIN = 0.85
 """A wide session is kept where a lone row takes at most this share of its time on a narrow one."""
 NEAR = 1.05
@@ -76,6 +80,15 @@ def layouts(cpus: int, sessions: int, threads: int) -> list[Layout]:
     # Past some 16 threads a small model's run only waits for its slowest thread.
     found = [Layout(cpus, 1), Layout(max(1, cpus // 4), min(cpus, 4)), Layout(1, min(cpus, 16))]
     return list(dict.fromkeys(found))
+
+
+def choose(rates: Mapping[Layout, float]) -> Layout:
+    """Return the best of the layouts, given tokens per second of each, the narrowest first."""
+    best, *others = rates
+    for layout in others:
+        if rates[layout] > LOAD_GAIN * rates[best]:
+            best = layout
+    return best
 
 
 def throughput(shots: Sequence[Shot], seconds: float) -> float:

@@ -35,7 +35,10 @@ async def run(control: socket.socket) -> None:
         sockets = [socket.socket(fileno=descriptor) for descriptor in start["sockets"]]
         role = Worker(settings, sockets, index=start["index"], engine_socket=engine_socket)
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    # A service manager may signal the whole group: the engine must outlive the workers' last
+    # requests, so it ends when the supervisor says so, or is gone.
+    ended_by_signal = asyncio.Event() if start["role"] == "engine" else stop
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended_by_signal.set)
     listen = asyncio.create_task(_until_drain(channel, stop))
     tasks = [listen]
     try:

@@ -88,6 +88,7 @@ class OAuth:
                 handler=self.jwks,
                 summary="Public keys of the development issuer",
                 description="A JSON Web Key Set (RFC 7517 §5).",
+                errors=(ProxyRefused,),
                 reply=JwksReply,
                 reply_example={
                     "keys": [
@@ -125,6 +126,7 @@ class OAuth:
                 permission=Permission.PUBLIC,
                 authorization=(),
                 peer=client[0] if client else None,
+                proxied=is_proxied(scope),
             )
             self.flow.refuse(head, error, None)
             code = _RFC6749.get(error.slug)
@@ -139,6 +141,8 @@ class OAuth:
 
     async def jwks(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer `GET /.well-known/jwks.json`."""
+        if is_proxied(scope):
+            raise ProxyRefused
         await send_reply(send, 200, [_JSON], orjson.dumps(self.issuer.jwks()))
 
 

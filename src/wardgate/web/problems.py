@@ -16,6 +16,8 @@ from wardgate.errors import WardgateError
 
 MEDIA_TYPE = "application/problem+json"
 Headers = list[tuple[bytes, bytes]]
+_UNAVAILABLE = 503
+"""Always answered with when to come back (RFC 9110 §15.6.4)."""
 
 
 def type_uri(error: type[WardgateError]) -> str:
@@ -40,8 +42,11 @@ def problem(
     if extra:
         body |= extra
     headers: Headers = [(b"content-type", MEDIA_TYPE.encode())]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
+    retry_after = error.retry_after
+    if retry_after is None and error.status == _UNAVAILABLE:
+        retry_after = 1.0
+    if retry_after is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
     if error.status == 401:  # noqa: PLR2004 -- RFC 9110 §15.5.2: a 401 carries a challenge
         challenge = 'Bearer realm="wardgate"'
         if error.slug == "token-invalid":

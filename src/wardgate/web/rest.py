@@ -42,7 +42,7 @@ from wardgate.errors import (
     TooManyInFlight,
     WardgateError,
 )
-from wardgate.flow import Admitted, Ask, Flow, Head, Reply
+from wardgate.flow import CLIENT_LEFT, Admitted, Ask, Flow, Head, Reply
 from wardgate.settings import Limits
 from wardgate.types import PHI, Permission
 from wardgate.web.body import CallerLeft, check_headers, read, watched
@@ -174,6 +174,7 @@ class Rest:
             ask = self._ask(body, raw, model=body.model)
             reply = await watched(self.flow.predict(admitted, ask), receive)
         except CallerLeft:
+            call.status = CLIENT_LEFT
             return
         finally:
             admitted.leave()
@@ -187,6 +188,7 @@ class Rest:
             body, raw = await self._read(DeidentifyBody, admitted, scope, receive)
             reply = await watched(self.flow.deidentify(admitted, self._ask(body, raw)), receive)
         except CallerLeft:
+            call.status = CLIENT_LEFT
             return
         finally:
             admitted.leave()

@@ -127,6 +127,7 @@ class Supervisor:
             "engine_socket": str(engine_socket),
         }
         self._drain_seconds = settings.server.drain_seconds
+        self._listening = listening
         self.engine = self._child("engine", "engine", 0, start, ())
         self.workers = [
             self._child(f"worker-{index}", "worker", index, start, listening)
@@ -147,7 +148,13 @@ class Supervisor:
             await self._ready(worker)
 
     async def stop(self) -> None:
-        """Drain the workers, then end the engine; whatever stays past its time is killed."""
+        """Drain the workers, then end the engine; whatever stays past its time is killed.
+
+        Once the workers have closed their copies of the sockets a new caller is refused at once,
+        rather than left waiting in a backlog that nobody will serve.
+        """
+        for listener in self._listening:
+            listener.close()
         await self._end(self.workers, self._drain_seconds + 5)
         await self._end([self.engine], 5)
         for task in self._tasks:

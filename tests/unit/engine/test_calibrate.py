@@ -7,7 +7,7 @@ import pytest
 
 from wardgate.engine import calibrate
 from wardgate.engine.batch import Bucket, edges
-from wardgate.engine.calibrate import Calibration, Layout, layouts, lone, plan, throughput
+from wardgate.engine.calibrate import Calibration, Layout, choose, layouts, lone, plan, throughput
 
 
 @pytest.fixture
@@ -48,6 +48,14 @@ def test_layouts_fill_the_machine_and_never_exceed_it(cpus):
     assert Layout(cpus, 1) in found
     assert len(found) == len(set(found)) <= 3
     assert all(1 <= layout.sessions * layout.threads <= cpus for layout in found)
+
+
+def test_wider_sessions_are_taken_only_where_they_do_clearly_more():
+    narrow, middle, wide = Layout(8, 1), Layout(2, 4), Layout(1, 8)
+    assert choose({narrow: 100.0, middle: 105.0, wide: 90.0}) == narrow
+    assert choose({narrow: 100.0, middle: 120.0, wide: 125.0}) == middle
+    assert choose({narrow: 100.0, middle: 120.0, wide: 200.0}) == wide
+    assert choose({narrow: 1.0}) == narrow
 
 
 def test_where_a_run_costs_a_fixed_part_batches_are_large(clock):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
@@ -26,6 +27,8 @@ LOG = logging.getLogger("wardgate.server")
 
 BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 """Replies that never have a body (RFC 9110 §6.4.1)."""
+
+_BREAK = re.compile(rb"[\r\n\0]")
 
 
 class ReplyInvalid(RuntimeError):
@@ -162,6 +165,8 @@ class Exchange:
 
     def _begin(self, status: int, headers: Headers) -> None:
         for name, value in headers:
+            if _BREAK.search(name + value):
+                raise ReplyInvalid("A header of the reply holds a line break.")
             if name.lower() == b"content-length":
                 self._remaining = None if self.scope["method"] == "HEAD" else int(value)
         if status in BODILESS:

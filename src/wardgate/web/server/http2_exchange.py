@@ -61,6 +61,8 @@ class Http2Exchange(Exchange):
             if self._head is not None:
                 (status, headers), self._head = self._head, None
                 connection.send_head(stream_id, status, headers, end=not body and not more)
+            elif not body and not more:
+                connection.h2.end_stream(stream_id)
             view = memoryview(body)
             while view and not self.gone:
                 window = connection.h2.local_flow_control_window(stream_id)
@@ -75,7 +77,7 @@ class Http2Exchange(Exchange):
         except (H2Error, TimeoutError):
             self.abort()
             return
-        if more:
+        if more or self.gone:
             connection.flush()
             return
         self.complete = True

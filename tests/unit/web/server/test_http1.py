@@ -76,41 +76,6 @@ async def test_chunked_body_and_dropped_trailers(serve, connect, recorder):
     assert (await wire.ask(GET)).status == 200
 
 
-async def test_reply_without_length_is_chunked_then_kept_alive(serve, connect):
-    wire = await connect(await serve())
-    reply = await wire.ask(b"GET /stream HTTP/1.1\r\nHost: gate\r\n\r\n")
-    assert reply.headers["transfer-encoding"] == "chunked"
-    assert reply.body == b"onetwo"
-    assert (await wire.ask(GET)).status == 200
-
-
-async def test_head_has_no_body(serve, connect):
-    wire = await connect(await serve())
-    reply = await wire.ask(b"HEAD /big HTTP/1.1\r\nHost: gate\r\n\r\n", head=True)
-    assert reply.headers["content-length"] == "3000000"
-    assert (await wire.ask(GET)).status == 200
-
-
-async def test_http10_closes_unless_asked_to_stay(serve, connect, recorder):
-    server = await serve()
-    wire = await connect(server)
-    reply = await wire.ask(b"GET /stream HTTP/1.0\r\n\r\n")
-    assert reply.body == b"onetwo"
-    assert "transfer-encoding" not in reply.headers
-    assert recorder.scopes[0]["http_version"] == "1.0"
-    wire = await connect(server)
-    reply = await wire.ask(b"GET /echo HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-    assert reply.headers["connection"] == "keep-alive"
-    assert (await wire.ask(GET)).status == 200
-
-
-async def test_connection_close_is_obeyed(serve, connect):
-    wire = await connect(await serve())
-    wire.send(b"GET /echo HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
-    assert (await wire.reply()).headers["connection"] == "close"
-    assert await wire.end() == b""
-
-
 async def test_big_reply_to_a_slow_reader_comes_whole(serve, connect):
     wire = await connect(await serve())
     reply = await wire.ask(b"GET /big HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
@@ -196,30 +161,6 @@ def push(descriptor, size):
     return sent
 
 
-async def test_continue_is_sent_when_the_body_is_asked_for(serve, connect, recorder):
-    server = await serve()
-    wire = await connect(server)
-    wire.send(
-        b"POST /gate HTTP/1.1\r\nHost: gate\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n"
-    )
-    await recorder.until(lambda: recorder.scopes)
-    recorder.gate.set()
-    assert (await wire.reply()).status == 100
-    assert (await wire.ask(b"abc")).body == b"abc"
-    assert (await wire.ask(GET)).status == 200
-
-
-async def test_no_continue_where_the_body_is_not_wanted(serve, connect):
-    wire = await connect(await serve())
-    wire.send(
-        b"POST /early HTTP/1.1\r\nHost: gate\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
-    )
-    reply = await wire.reply()
-    assert reply.status == 413
-    assert reply.headers["connection"] == "close"
-    assert await wire.end() == b""
-
-
 async def test_early_reply_reaches_a_caller_who_is_still_sending(serve, connect):
     wire = await connect(await serve())
     size = 10 << 20
@@ -295,13 +236,6 @@ async def test_reply_that_breaks_the_rules_is_a_500(serve, connect, path):
     reply = await wire.reply()
     assert is_problem(reply, "internal", 500)
     assert "set-cookie" not in reply.headers
-
-
-async def test_fault_in_the_middle_of_a_reply_cuts_it(serve, connect):
-    wire = await connect(await serve())
-    wire.send(b"GET /half HTTP/1.1\r\nHost: gate\r\n\r\n")
-    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-        await wire.reply()
 
 
 # -- what is refused -----------------------------------------------------------------------------------
