@@ -15,7 +15,6 @@ import json
 import os
 import tempfile
 import time
-from pathlib import Path
 
 import load
 import servers
@@ -27,7 +26,10 @@ INSTANT = (str(servers.HERE / "systems" / "instant.py"),)
 def texts(length: int) -> list[str]:
     """Return 200 texts of `length` characters cut from the notes."""
     joined = " ".join(servers.notes())
-    return [joined[n * length : (n + 1) * length].strip() for n in range(min(200, len(joined) // length))]
+    return [
+        joined[n * length : (n + 1) * length].strip()
+        for n in range(min(200, len(joined) // length))
+    ]
 
 
 def requests(system: servers.System, length: int) -> list[bytes]:
@@ -74,12 +76,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     given = parser.parse_args()
     os.sched_setaffinity(0, {GENERATOR})
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
     rounds = []
     flags = {"program": INSTANT, "core": SERVER}
     with (
         servers.bare(SERVER) as bare,
-        servers.wardgate(state=memory, **flags) as ours,  # type: ignore[arg-type]
+        servers.wardgate(state=servers.memory(), **flags) as ours,  # type: ignore[arg-type]
         servers.wardgate(**flags) as on_disk,  # type: ignore[arg-type]
     ):
         systems = {"bare": bare, "wardgate": ours, "wardgate_on_disk": on_disk}

@@ -31,12 +31,12 @@ class Load:
         return self.requests / self.seconds
 
     def percentile(self, share: float) -> float:
-        """The latency below which `share` of the requests stayed, milliseconds."""
+        """Return the latency below which `share` of the requests stayed, milliseconds."""
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
     def summary(self) -> dict[str, float]:
-        """The figures that go into a result file."""
+        """Return the figures that go into a result file."""
         return {
             "requests": self.requests,
             "errors": self.errors,
@@ -64,7 +64,7 @@ class _Caller(asyncio.Protocol):
         self.transport = transport
         self._send()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
         if not self.done.done():
             self.done.set_result(None)
 

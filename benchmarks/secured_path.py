@@ -30,9 +30,7 @@ def requests(system: servers.System) -> list[bytes]:
 def measure(system: servers.System, callers: int, seconds: float) -> Load:
     """Run one closed loop against a system."""
     return asyncio.run(
-        load.closed_loop(
-            system.url, requests(system), callers=callers, seconds=seconds, warm=1.0
-        )
+        load.closed_loop(system.url, requests(system), callers=callers, seconds=seconds, warm=1.0)
     )
 
 
@@ -59,7 +57,10 @@ def main() -> None:
                     taken = measure(system, callers, given.seconds if callers > 1 else 4.0)
                     found.setdefault(f"{callers}_callers", {})[name] = taken.summary()
             rounds.append(found)
-        memory = {"fastapi": load.resident_mib(fastapi.pid), "wardgate": load.resident_mib(ours.pid)}
+        memory = {
+            "fastapi": load.resident_mib(fastapi.pid),
+            "wardgate": load.resident_mib(ours.pid),
+        }
 
     def ratio(callers: str, figure: str) -> float:
         return load.median([r[callers]["wardgate"][figure] / r[callers]["fastapi"][figure]

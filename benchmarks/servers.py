@@ -71,7 +71,7 @@ def wardgate(
     core: int | None = None,
     **env: str,
 ) -> Iterator[System]:
-    """Run `wardgate serve` on a fresh state folder in `state`, on one processor if `core` says so."""
+    """Run `wardgate serve` on a fresh state folder in `state`, on processor `core` if given."""
     with tempfile.TemporaryDirectory(dir=state) as folder:
         home = Path(folder) / "state"
         environment = {**os.environ, "WARDGATE_STATE": str(home), **env}
@@ -108,6 +108,11 @@ def _wait(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0) -> 
         except OSError:
             time.sleep(0.05)
     raise RuntimeError("the server did not start in time")
+
+
+def memory() -> str | None:
+    """Return a folder on a memory file system, where there is one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def notes() -> list[str]:

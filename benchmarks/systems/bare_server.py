@@ -1,4 +1,4 @@
-"""Serve the bare route with Wardgate's own HTTP server, so that both sides stand on the same one."""
+"""Serve the bare route with Wardgate's own HTTP server: both sides stand on the same one."""
 
 from __future__ import annotations
 

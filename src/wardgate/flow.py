@@ -17,16 +17,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from wardgate.audit.record import Ticket
-from wardgate.errors import (
-    DeadlineExceeded,
-    ModelUnknown,
-    ProxyRefused,
-    WardgateError,
-)
-from wardgate.telemetry import HOP_SECONDS, IN_FLIGHT, PHI_SPANS, REFUSALS
+from wardgate.audit.record import Recorder, Ticket
+from wardgate.auth.admit import Admission, Permit
+from wardgate.auth.authenticate import Authenticator
+from wardgate.deid.detector import Detector
+from wardgate.engine.base import Engine
+from wardgate.errors import DeadlineExceeded, ModelUnknown, ProxyRefused, WardgateError
+from wardgate.telemetry import HOP_SECONDS, IN_FLIGHT, PHI_SPANS, REFUSALS, Hops
 from wardgate.types import (
     PHI,
     CleanText,
@@ -40,7 +38,6 @@ from wardgate.types import (
     Permission,
     Prediction,
     Principal,
-    Priority,
     Refusal,
     RequestContext,
 )
@@ -50,91 +47,6 @@ _LONG = 4_096
 
 CLIENT_LEFT = 499
 """Status in the record of a call whose caller left; nginx's "client closed request"."""
-
-# -- the collaborators, by what the flow needs of them --------------------------------------------
-
-
-class Authenticator(Protocol):
-    """Proves who is calling."""
-
-    def cached(self, authorization: Sequence[bytes], *, now: float) -> Principal | None:
-        """Return the principal of a token verified before, or None."""
-
-    async def authenticate(self, authorization: Sequence[bytes], *, now: float) -> Principal:
-        """Verify a token; raises TokenMissing, TokenInvalid, KeysUnavailable or Overloaded."""
-
-
-class Slot(Protocol):
-    """The room that one admitted request takes."""
-
-    def release(self) -> None:
-        """Give the room back; a second call does nothing."""
-
-
-class Admission(Protocol):
-    """Decides how often a principal may call."""
-
-    def admit(self, principal: Principal, now: float) -> Slot:
-        """Take room for one request; raises one of the 429 errors or Overloaded."""
-
-
-class Authorizer(Protocol):
-    """Decides what a principal may do; pure."""
-
-    def __call__(
-        self,
-        principal: Principal,
-        *,
-        action: Permission,
-        model: str | None,
-        policy: str | None,
-        purpose: str | None,
-    ) -> Decision:
-        """Return the decision with its obligations; raises Forbidden or PolicyUnknown."""
-
-
-class Detector(Protocol):
-    """Finds PHI and replaces it."""
-
-    def policy_hash(self, policy: str) -> str:
-        """Return the SHA-256 of a policy, hex; raises PolicyUnknown."""
-
-    async def deidentify(
-        self, text: PHI, *, policy: str, context: RequestContext, deadline: float
-    ) -> Deidentified:
-        """Return de-identified text; raises DetectorFailed, Overloaded or DeadlineExceeded."""
-
-    def pseudonym(self, patient: PHI, *, tenant: str) -> str:
-        """Return the keyed pseudonym of a patient reference within a tenant, hex."""
-
-
-class Engine(Protocol):
-    """Runs models."""
-
-    @property
-    def local(self) -> bool:
-        """Whether rows stay in this process."""
-
-    async def infer(
-        self, model: str, encoding: Encoding, *, deadline: float, priority: Priority
-    ) -> Logits:
-        """Return logits, one row for each row of the encoding; `deadline` in monotonic seconds."""
-
-    async def check(self) -> tuple[ModelId, ...]:
-        """Return the models served; raises EngineUnavailable."""
-
-
-class Recorder(Protocol):
-    """Keeps the audit record."""
-
-    def intent(self, intent: Intent) -> Ticket:
-        """Queue an intent at once; the ticket, awaited, ends when it is durable."""
-
-    def outcome(self, outcome: Outcome, intent: Ticket) -> Ticket:
-        """Queue the outcome of an intent; the ticket ends when both are durable."""
-
-    def refusal(self, refusal: Refusal) -> None:
-        """Count a refusal; never waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,26 +59,6 @@ class ServedModel:
 
 
 # -- what goes in and comes out -------------------------------------------------------------------
-
-
-class Hops:
-    """A stopwatch over the steps of one request; `mark(name)` ends the step that ran until now."""
-
-    __slots__ = ("_last", "seconds", "started")
-
-    def __init__(self) -> None:
-        self.started = self._last = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def mark(self, hop: str) -> None:
-        """Book the time since the last mark to `hop`, seconds."""
-        now = time.perf_counter()
-        self.seconds[hop] = self.seconds.get(hop, 0.0) + now - self._last
-        self._last = now
-
-    def microseconds(self) -> dict[str, int]:
-        """Return whole microseconds by hop."""
-        return {hop: int(seconds * 1e6) for hop, seconds in self.seconds.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +82,7 @@ class Admitted:
 
     head: Head
     principal: Principal
-    slot: Slot
+    slot: Permit
     hops: Hops
 
     def leave(self) -> None:
@@ -227,7 +119,8 @@ class Flow:
     authenticator: Authenticator
     permit: Callable[[Principal, Permission], None]
     admission: Admission
-    authorize: Authorizer
+    authorize: Callable[..., Decision]
+    """`auth.authorize.authorize` with the site's policies bound."""
     detector: Detector
     engine: Engine
     recorder: Recorder

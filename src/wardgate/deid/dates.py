@@ -149,6 +149,8 @@ def _day_month(
 ) -> Candidate | None:
     low = token.lower()
     found = re.search(r"[a-z]{3,}", low.replace(" of ", "    "))
+    if low[1:3].lstrip("0123456789")[:1] == "-" and (span := re.match(r"[0-9]{1,2}-[0-9]{1,2}", low)):
+        return (start, end, E.DATE, 0.9, (_year_in(token[span.end() :]), 0, 0, False))
     if found is None:
         return None
     month, day = _MONTHS[found[0][:3]], int(re.match(r"[0-9]+", low)[0])  # type: ignore[index]
@@ -168,6 +170,11 @@ def _day_month(
     if birth and last_word(lowered, start) in _UNSURE_BIRTH:
         day = 0
     return (start, end, E.DATE, 0.95, (year, month, day, birth))
+
+
+def _year_in(text: str) -> int:
+    found = re.search(r"[12][0-9]{3}", text)
+    return int(found[0]) if found else 0
 
 
 def months(text: str, lowered: str, reference: dt.date | None, taken: set[int]) -> Iterator[Candidate]:

@@ -114,7 +114,7 @@ def detect(
             taken.add(candidate[0])
         _shapes(text, lowered, reference, found, taken)
         found += dates.years(text, lowered, reference)
-        found += numbers.codes(text, lowered, taken)
+        found += numbers.codes(text, lowered, taken, words.common)
         found += numbers.numbered(text, lowered)
     if "[" in text or "**" in text or "90+" in text:
         return outside(found, [match.span() for match in TAG.finditer(text)])

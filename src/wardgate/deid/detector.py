@@ -1,35 +1,42 @@
-"""De-identification as the flow uses it: the detector, its policies and the patient pseudonyms."""
+"""De-identification as the flow uses it: detector, processes for long texts, patient pseudonyms."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from wardgate.deid import policy as policies
 from wardgate.deid.deidentify import Deidentifier
+from wardgate.deid.pool import LongTextPool
 from wardgate.deid.pseudonym import Pseudonyms
 from wardgate.types import PHI, Deidentified, RequestContext
 
 
 class Detector:
-    """One process's detector."""
+    """One gateway process's detector; `start` it, `close` it."""
 
     def __init__(
         self, policy: str, *, pseudonym_key: bytes, inline_chars: int, processes: int
     ) -> None:
         """Take the default policy by name. Raises PolicyUnknown."""
-        self._deidentifier = Deidentifier(policy)
+        default = policies.get(policy)
+        self._pool = LongTextPool(
+            Deidentifier(policy), processes=processes, inline_chars=inline_chars
+        )
         self.pseudonym = Pseudonyms(pseudonym_key)
         self.strengths: Mapping[str, int] = {
-            "limited_data_set": 0,
-            "expert_determination": 1,
-            "safe_harbor": 2,
+            name: 0 if name == policy else -1 if other.weaker_than(default) else 1
+            for name, other in policies.shipped().items()
         }
+        """Each policy against the default: 0 it is the default, 1 nowhere weaker, -1 weaker."""
 
     async def start(self) -> None:
-        pass
+        """Start the processes for long texts. Raises DetectorFailed."""
+        await self._pool.start()
 
     async def close(self) -> None:
-        pass
+        """End them."""
+        await self._pool.stop()
 
     def policy_hash(self, policy: str) -> str:
         """Return the SHA-256 of a policy, hex. Raises PolicyUnknown."""
@@ -38,6 +45,14 @@ class Detector:
     async def deidentify(
         self, text: PHI, *, policy: str, context: RequestContext, deadline: float
     ) -> Deidentified:
-        return self._deidentifier.deidentify(
-            text, policy=policy, reference_date=context.reference_date or "today"
+        """Return de-identified text; `deadline` in seconds of `time.monotonic()`.
+
+        Years are measured against the note's own date where the caller gave it, else against today.
+        Raises PolicyUnknown, DetectorFailed or Overloaded.
+        """
+        return await self._pool.deidentify(
+            text,
+            policy=policy,
+            reference_date=context.reference_date or "today",
+            timeout=max(0.0, deadline - time.monotonic()),
         )

@@ -14,6 +14,7 @@ class Gazetteer:
     first: frozenset[str]
     last: frozenset[str]
     common: frozenset[str]
+    eponyms: frozenset[str]
     cities: frozenset[str]
     sure_first: frozenset[str]
     """First names that are no common word, eponym, drug or month: names also when they stand alone."""
@@ -27,9 +28,11 @@ def load() -> Gazetteer:
     first, last, common, cities = (
         _read(name) for name in ("first_names", "surnames", "common_words", "cities")
     )
-    protected = common | _read("eponyms")
+    eponyms = _read("eponyms")
     long = frozenset(word for word in first if len(word) > 2)
-    return Gazetteer(first, last, protected, cities, long - protected, first | last)
+    return Gazetteer(
+        first, last, common, eponyms, cities, long - common - eponyms, first | last
+    )
 
 
 def _read(name: str) -> frozenset[str]:

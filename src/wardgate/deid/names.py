@@ -18,7 +18,7 @@ from wardgate.deid.spans import Candidate
 from wardgate.types import EntityType as E
 
 RUN = re.compile(
-    r"[A-Z](?<![A-Za-z0-9_\[@].)[A-Za-z'.-]*+(?![0-9_@])"
+    r"[A-Z](?<![A-Za-z0-9_@].)[A-Za-z'.-]*+(?![0-9_@])"
     r"(?:[ ](?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of|the)[ ]){0,2}[A-Z][A-Za-z'.-]*+(?![0-9_@]))*+"
 )
 """A run of capitalised words on one line, with the particles between them."""
@@ -51,6 +51,7 @@ LABELS = frozenset(
     "transcriber interviewer witness prescriber recipient attention authenticated verified ordering performed child parent partner "
     "holder member applicant employee sincerely regards names fullname responsible coordinator specialist midwife examiner operator counselor pastor user called".split()
 )
+_SPEAKERS = frozenset({"doctor", "patient", "nurse", "from", "to", "re", "called", "pt", "clinician"})
 RELATIVES = frozenset(
     "son daughter wife husband mother father sister brother mom dad spouse partner niece nephew aunt uncle cousin grandson granddaughter "
     "grandmother grandfather fiance fiancee girlfriend boyfriend friend roommate neighbor guardian caregiver daughter-in-law son-in-law "
@@ -60,7 +61,7 @@ RELATIVES = frozenset(
 _GENITIVE = frozenset({"disease", "syndrome", "sign", "test", "score", "scale", "catheter", "lymphoma", "palsy", "criteria", "procedure",
     "maneuver", "phenomenon", "fracture", "tumor", "sarcoma", "bodies", "cyst", "ring", "node", "nodes", "classification", "index",
     "thyroiditis", "esophagus", "dementia", "reflex", "law", "position", "solution", "stain", "monitor", "tube", "nevus", "contracture",
-    "point", "operation", "anemia", "coma", "view", "method", "protocol", "approach", "drain", "clamp", "retractor", "line"})  # fmt: skip
+    "level", "levels", "staging", "grade", "point", "operation", "anemia", "coma", "view", "method", "protocol", "approach", "drain", "clamp", "retractor", "line"})  # fmt: skip
 _NEVER = frozenset(
     "the this that he she they we it i his her him their there then these those who which what when where why how a an and or but if "
     "no not yes in on at of for from with by to as is are was were be been has have had do does did will would should could can may "
@@ -70,6 +71,7 @@ _NEVER = frozenset(
     "hospital clinic center medical emergency department unit street avenue road physician provider attending nurse doctor "
     "mr mrs ms dr miss you your my me our us say says said so now well good ok okay just see seen saw "
     "signed electronically dictated transcribed reviewed insurance policy member account email fax contact next kin time note report "
+    "hi hello hey hiya nope yep yeah nah hm hmm eh uh um oh mm ah huh wow ok okay sure right alright thanks thank im ive "
     "subjective objective allergies medications chief complaint present illness review systems physical examination".split()
 )
 _LETTER = re.compile(r"[A-Za-z]\.?(?:[A-Z]\.?){0,2}\Z")
@@ -96,6 +98,9 @@ def find(text: str, lowered: str, words: Gazetteer) -> Iterator[Candidate]:
             if not low.isalpha():
                 low = _bare(low)
                 end = start + len(low)
+                if low.partition("'")[0] in never:
+                    previous = None
+                    continue
             word = (start, end, low)
             if low in common or low in never:
                 beside = text[start - 2 : start] + text[end : end + 1]
@@ -152,7 +157,7 @@ def _single(
     after = text[end : end + 1]
     never = low in _NEVER
     common = never or low in words.common
-    if not common and not _LABEL_MARKS.isdisjoint(before) and len(low) > 1 and _labelled(text, start):
+    if not common and not _LABEL_MARKS.isdisjoint(before) and len(low) > 1 and _labelled(text, start, low in words.names):
         return (start, end, E.NAME, 0.8, None)
     if after == "," and not never and text[end + 2 : end + 3].isupper():
         following = _INVERTED_NEXT.match(text, end)
@@ -162,7 +167,7 @@ def _single(
             city = places.before_state(text, [word], end, words)
             if city is not None:
                 return city
-        if not common and low not in words.cities and _CREDENTIAL.match(text, end):
+        if not common and low in words.names and low not in words.cities and _CREDENTIAL.match(text, end):
             return (start, end, E.NAME, 0.8, None)
     if before == ", " and previous is not None and previous[1] == start - 2 and not never:
         if _surname_of(previous[2], low, text[previous[0] : previous[1]].isupper(), words):
@@ -174,7 +179,7 @@ def _single(
         left = last_word(lowered, start)
         if left in RELATIVES and low in words.names and len(low) > _LONGEST_INITIAL:
             return (start, end, E.NAME, 0.75, None)
-        city = places.city_after(left, word, words)
+        city = places.city_after(lowered, left, word, words)
         if city is not None:
             return city
     if low in words.sure_first and _free(text, lowered, start, end, low, shouted, words):
@@ -242,7 +247,7 @@ def _names(
     size = len(parts)
     start = parts[0][0]
     i = 0
-    label = _labelled(text, start)
+    label = _labelled(text, start, True)
     if label:
         j = _extent(text, parts, 0, words, strong=True)
         if j > 0 or (j == 0 and _single_ok(parts[0][2], words)):
@@ -278,17 +283,23 @@ def _names(
         if tail is not None:
             hits = [hit for hit in hits if hit[1] < tail[0]]
             hits.append(tail)
+    if not hits and size < 4 and parts[0][2] in words.first and parts[-1][2] in words.names and size > 1:
+        if _AGED.match(text, end) and not text[parts[0][0] : parts[0][1]].isupper():
+            return [(0, size - 1)]
     if not hits:
         hits = _inverted(text, parts, previous, words) or _alone(text, lowered, parts, words)
     return hits
 
 
-def _labelled(text: str, start: int) -> bool:
-    """Whether a label such as `Attending:` stands right before."""
+def _labelled(text: str, start: int, known: bool) -> bool:
+    """Whether a label such as `Attending:` stands right before.
+
+    In a dialogue `Doctor:` and `Patient:` stand before any word; then only a known name counts.
+    """
     if start < 2 or (text[start - 1] not in ":|=#\t" and (text[start - 1] != " " or text[start - 2] not in ":|=# ")):
         return False
     found = _LABEL_LEFT.search(text, max(0, start - 40), start)
-    return found is not None and found[1].lower() in LABELS
+    return found is not None and (label := found[1].lower()) in LABELS and (known or label not in _SPEAKERS)
 
 
 def _single_ok(low: str, words: Gazetteer) -> bool:
@@ -379,7 +390,9 @@ def _credentialed(text: str, parts: list[_Word], end: int, words: Gazetteer) -> 
     while first > 0 and last - first < 3 and _could_be_name(parts[first - 1][2], words):
         first -= 1
     low = parts[last][2]
-    if not _could_be_name(low, words) or len(low) < 2 or (first == last and low in words.common):
+    if not _could_be_name(low, words) or len(low) < 2:
+        return None
+    if first == last and (low in words.common or low not in words.names):
         return None
     return (first, last)
 
@@ -388,6 +401,7 @@ def _could_be_name(low: str, words: Gazetteer) -> bool:
     return low not in _NEVER and low not in TITLES and (low not in words.common or low in words.names)
 
 
+_AGED = re.compile(r",?[ ](?:is[ ])?an?[ ](?:[a-z]{1,12}[ ]){0,3}[0-9]{1,3}[- ]?(?:year|y)")
 _INVERTED_NEXT = re.compile(r",[ ]([A-Z][A-Za-z'-]{1,24})(?![A-Za-z])")
 
 
@@ -414,7 +428,10 @@ def _alone(text: str, lowered: str, parts: list[_Word], words: Gazetteer) -> lis
     for i, (begin, stop, low) in enumerate(parts):
         if low in words.sure_first and (not hits or i):
             if not text[begin:stop].isupper() and _free(text, lowered, begin, stop, low, False, words):
-                hits.append((i, i))
+                stop = i
+                if i + 1 < len(parts) and len(parts[i + 1][2]) < 3 and _LETTER.match(parts[i + 1][2]) and text[parts[i + 1][0] + 1 : parts[i + 1][0] + 2] == ".":
+                    stop = i + 1
+                hits.append((i, stop))
     return hits
 
 
@@ -427,7 +444,7 @@ def _is_eponym_use(text: str, lowered: str, start: int, end: int, low: str, word
     if low in words.common and low not in words.names:
         return True
     if low not in words.common:
-        return False
+        return low in words.eponyms and lowered.startswith("'s", end)
     # A common word stays where it opens a sentence or stands in a heading.
     left = text[max(0, start - 2) : start]
     return not left.strip() or left.strip()[-1:] in ".:;!?\n-*" or text[start:end].isupper()

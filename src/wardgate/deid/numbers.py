@@ -18,6 +18,8 @@ from wardgate.types import EntityType as E
 
 _DIGITS = re.compile(r"[0-9]")
 _FEWEST_DIGITS = 3
+_FEWEST_IN_GROUPS = 7
+_SHORT_CASE = 7
 _SHORTEST_CHECKED = 11
 _JOINT = re.compile(r"[-_]")
 _UNITS = re.compile(
@@ -25,9 +27,10 @@ _UNITS = re.compile(
     r"|minutes?|mins?|seconds?|days?|weeks?|months?|years?|yrs?|lbs?|pounds|oz|ounces|fr|french|gy|cgy"
     r"|percent|x10|thou|k|ng|pg|dollars|patients|times|feet|ft|miles|copies|puffs|tabs?|tablets?)\b|[ ]?[%/]"
 )
+_USER = re.compile(r"[a-z]{2,20}[._]?[a-z]{3,20}[0-9]{2,4}\Z")
 _PREFIXES: dict[str, E] = {
     "MRN": E.MRN, "MR": E.MRN, "PT": E.MRN, "PAT": E.MRN, "PID": E.MRN, "SSN": E.SSN, "NPI": E.LICENSE, "DEA": E.LICENSE,
-    "LIC": E.LICENSE, "DL": E.LICENSE, "RN": E.LICENSE, "MD": E.LICENSE, "ACC": E.OTHER_ID, "ACCT": E.ACCOUNT,
+    "LIC": E.LICENSE, "RN": E.LICENSE, "MD": E.LICENSE, "ACC": E.OTHER_ID, "ACCT": E.ACCOUNT,
     "ACT": E.ACCOUNT, "INS": E.HEALTH_PLAN, "POL": E.HEALTH_PLAN, "HPN": E.HEALTH_PLAN, "MBR": E.HEALTH_PLAN,
     "MEM": E.HEALTH_PLAN, "GRP": E.HEALTH_PLAN, "SN": E.DEVICE, "DEV": E.DEVICE, "SER": E.DEVICE, "UDI": E.DEVICE,
     "BIO": E.BIOMETRIC, "FP": E.BIOMETRIC, "VIN": E.VEHICLE, "CLM": E.OTHER_ID, "ENC": E.OTHER_ID,
@@ -35,8 +38,8 @@ _PREFIXES: dict[str, E] = {
     "INV": E.ACCOUNT, "EMP": E.OTHER_ID, "USR": E.OTHER_ID, "ID": E.OTHER_ID,
 }  # fmt: skip
 _NOT_IDS = re.compile(
-    r"(?i:rs[0-9]|nct[0-9]|bms-|loinc|icd|cpt|ndc|hcpcs|covid|sars|cyp|brca|hla|gpt|iso|en-?[0-9]|tnm|pt[0-4]|p[0-9]|c[0-9]|t[0-9]|l[0-9]|s[0-9]"
-    r"|grade|stage|type|level|phase|vitamin|omega|q[0-9]|[0-9]+(?:x[0-9]|st|nd|rd|th|mg|ml|mcg|g|kg|cm|mm|cc|hr|h|wk|mo|d|yo|y|s|lb|in|ft|k|am|pm|bid|tid)\b"
+    r"(?i:rs[0-9]|nct[0-9]|bms-|loinc|icd|cpt|ndc|hcpcs|covid|sars|cyp|brca|hla|gpt|iso|en-?[0-9]|tnm|(?:[ctlspq]|pt)[0-9]{1,2}[a-c]?(?![0-9a-z])|interleukin"
+    r"|grade|stage|type|level|phase|vitamin|omega|[0-9]+(?:x[0-9]|st|nd|rd|th|mg|ml|mcg|g|kg|cm|mm|cc|hr|h|wk|mo|d|yo|y|s|lb|in|ft|k|am|pm|bid|tid)\b"
     r"|[0-9]+-(?:year|month|week|day|hour|minute|fold|point|lead|item|french|mg|ml|cm|mm|gauge|pound))"
 )
 _HEADER_CODES = frozenset({"cpt", "icd", "loinc", "ndc", "hcpcs", "snomed", "rxnorm", "drg", "codes", "code", "cvx", "orpha", "omim", "pmid", "doi", "nct"})
@@ -80,6 +83,26 @@ def shapes(text: str, lowered: str, match: re.Match[str]) -> Candidate | None:
         if checks.card(digits):
             return (start, end, E.ACCOUNT, 1.0, None)
         return (start, end, label or E.OTHER_ID, 0.7, None)
+    if shape == "case":
+        label, _, marked = label_left(lowered, start)
+        if marked or end - start > _SHORT_CASE:
+            return (start, end, label or E.OTHER_ID, 0.7, None)
+        return None
+    if shape == "groups":
+        return _groups(lowered, match[0], start, end)
+    return None
+
+
+def _groups(lowered: str, token: str, start: int, end: int) -> Candidate | None:
+    """Judge groups of digits: a number that a label announces, or one too long for a measurement."""
+    digits = len(_DIGITS.findall(token))
+    if digits < _FEWEST_IN_GROUPS:
+        return None
+    label, strong, marked = label_left(lowered, start)
+    if label is not None and (strong or marked):
+        return (start, end, label, 0.8, None)
+    if label is E.PHONE or (digits > 10 and len(token) - digits == 2):
+        return (start, end, label or E.OTHER_ID, 0.6, None)
     return None
 
 
@@ -110,7 +133,7 @@ def _phone_label(lowered: str, start: int) -> E:
     return E.FAX if label is E.FAX else E.PHONE
 
 
-def codes(text: str, lowered: str, taken: set[int]) -> Iterator[Candidate]:
+def codes(text: str, lowered: str, taken: set[int], common: frozenset[str]) -> Iterator[Candidate]:
     """Yield identifiers among the tokens that hold digits, by label, prefix, check digit or length.
 
     `taken` holds the starts of what has a shape already.
@@ -128,6 +151,10 @@ def codes(text: str, lowered: str, taken: set[int]) -> Iterator[Candidate]:
             found = _plain(text, lowered, token, start, end)
         else:
             found = _mixed(text, lowered, token, start, end)
+            if found is None and start not in taken and _USER.match(token):
+                stem = token.rstrip("0123456789")
+                if stem not in common and not _NOT_IDS.match(token):
+                    found = (start, end, E.OTHER_ID, 0.5, None)
         if found is not None:
             yield found
 

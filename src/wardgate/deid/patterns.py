@@ -42,20 +42,24 @@ NUMBERS = re.compile(
     # 3/14, 3/14-3/16
     r"|(?P<md>[0-9]?/[0-9]{1,2}(?![0-9/.]))"
     # 14 March 2019, 3rd of March, 14-Mar-19
-    r"|(?P<dmon>[0-9]?(?:st|nd|rd|th)?(?:[ ]of[ ]|[ ./-]{0,2})(?=[JFMASONDjfmasond])" + MONTH + r"(?![A-Za-z])"
+    r"|(?P<dmon>[0-9]?(?:-[0-9]{1,2})?(?:st|nd|rd|th)?(?:[ ]of[ ]|[ ./-]{0,2})(?=[JFMASONDjfmasond])" + MONTH + r"(?![A-Za-z])"
     r"(?:,?[ ./-]{0,2}[12][0-9]{3}(?![0-9])|[/-][0-9]{2}(?![0-9])|[ ]?'[0-9]{2}(?![0-9]))?)"
     # 123-45-6789
     r"|(?P<ssn>[0-9]{2}(?P<s3>[- .])[0-9]{2}(?P=s3)[0-9]{4}(?![0-9]))"
     # 212-555-0100, (212) 555-0100, 555-0100
     r"|(?P<phone>[0-9]{2}(?:\)[ -]?|[-./][ ]?|[ ])[0-9]{3}[-. ][ ]?[0-9]{4}(?![0-9]))"
     r"|(?P<local>[0-9]{2}-[0-9]{4}(?![0-9-]))"
-    r"|(?P<ip>[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?(?![0-9.]))"
+    r"|(?P<ip>[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?(?![0-9]|\.[0-9]))"
     r"|(?P<card>[0-9]{3}(?P<s4>[ -])(?:[0-9]{4}(?P=s4)[0-9]{4}(?P=s4)[0-9]{1,7}|[0-9]{6}(?P=s4)[0-9]{5})(?![0-9]))"
     # 93-year-old, 101 y.o., 92F, 95th birthday
     r"|(?P<age>(?:(?<=9)[0-9]|(?<=1)[0-2][0-9])" + _AGE_UNIT + r")"
     # 12 North Main Street, Apt 4
     r"|(?P<street>[0-9]{0,5}[A-Za-z]?[ ](?:(?:[NSEWnsew]|[NSns][EWew])\.?[ ])?"
     r"(?:(?:[A-Z]|[0-9]{1,3}(?=[snrt][tdh]))[A-Za-z0-9'.-]{0,24}[ ]){1,4}" + _STREET + r"\b\.?(?:[ ][NSEW]{1,2}\b)?" + _UNIT + r")"
+    # 28045/02: an application at a court
+    r"|(?P<case>[0-9]{3,4}/[0-9]{2}(?![0-9/]))"
+    # 51 516 33 75, 1234 5678 9012
+    r"|(?P<groups>[0-9]{1,4}(?:[ .-][0-9]{2,4}){1,5}(?![0-9]))"
     r")"
 )  # fmt: skip
 """Everything that starts with a digit and has a shape; `lastgroup` names the shape."""
@@ -65,9 +69,9 @@ MONTHS = re.compile(
     r"|(?<=[Mm])(?i:ar(?:ch)?|ay)|(?<=[Aa])(?i:pr(?:il)?|ug(?:ust)?)|(?<=[Ss])(?i:ept?(?:ember)?)"
     r"|(?<=[Oo])(?i:ct(?:ober)?)|(?<=[Nn])(?i:ov(?:ember)?)|(?<=[Dd])(?i:ec(?:ember)?))(?![A-Za-z])"
     r"(?:\.?,?[ ./-]{0,2}(?:(?P<y4>[12][0-9]{3})(?![0-9])"
-    r"|(?:the[ ])?(?P<d>[0-9]{1,2})(?![0-9/:])(?:st|nd|rd|th)?(?:(?:,|[ ]of|\.)?[ ./-]{0,2}(?P<y>[12][0-9]{3})(?![0-9])"
+    r"|(?:the[ ])?(?P<d>[0-9]{1,2})(?![0-9/:])(?:st|nd|rd|th)?(?:-[0-9]{1,2}(?![0-9/-]))?(?:(?:,|[ ]of|\.)?[ ./-]{0,2}(?P<y>[12][0-9]{3})(?![0-9])"
     r"|[/-](?P<y2>[0-9]{2})(?![0-9])|,?[ ]?'(?P<y3>[0-9]{2})(?![0-9]))?"
-    r"|(?:the[ ])?(?P<word>(?i:(?:twenty|thirty)[ -](?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)"
+    r"|(?:the[ ])?(?P<word>(?i:(?:twenty|thirty)(?:[ -](?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|nineth|one|two|three|four|five|six|seven|eight|nine))?"
     r"|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|thirteenth"
     r"|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth)\b)))?"
 )

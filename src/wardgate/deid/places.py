@@ -15,7 +15,7 @@ from wardgate.types import EntityType as E
 
 STATE_CODES = frozenset(
     "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA RI SC SD TN TX UT "
-    "VT VA WA WV WI WY DC PR VI GU".split()
+    "VT VA WA WV WI WY DC PR".split()
 )
 _CREDENTIAL_CODES = frozenset({"MD", "PA", "MA", "OT", "MS"})
 STATES = frozenset(
@@ -23,6 +23,18 @@ STATES = frozenset(
     "kentucky louisiana maine maryland massachusetts michigan minnesota mississippi missouri montana nebraska nevada ohio oklahoma "
     "oregon pennsylvania tennessee texas utah vermont virginia washington wisconsin wyoming canada mexico england france germany "
     "ontario quebec".split()
+)
+COUNTRIES = frozenset(
+    "afghanistan albania algeria angola argentina armenia australia austria azerbaijan bahamas bahrain bangladesh barbados belarus belgium "
+    "belize benin bhutan bolivia bosnia botswana brazil brunei bulgaria burkina burundi cambodia cameroon canada chad chile china colombia "
+    "congo croatia cuba cyprus czechia denmark djibouti dominica ecuador egypt eritrea estonia ethiopia fiji finland france gabon gambia "
+    "georgia germany ghana greece greenland grenada guatemala guinea guyana haiti honduras hungary iceland india indonesia iran iraq ireland "
+    "israel italy jamaica japan jordan kazakhstan kenya kosovo kuwait laos latvia lebanon lesotho liberia libya lithuania luxembourg "
+    "madagascar malawi malaysia mali malta mauritius mexico moldova monaco mongolia montenegro morocco mozambique myanmar namibia nepal "
+    "netherlands nicaragua niger nigeria norway oman pakistan palestine panama paraguay peru philippines poland portugal qatar romania "
+    "russia rwanda samoa senegal serbia singapore slovakia slovenia somalia spain sudan suriname sweden switzerland syria taiwan tajikistan "
+    "tanzania thailand togo tonga trinidad tunisia turkey uganda ukraine uruguay usa uzbekistan vatican venezuela vietnam yemen zambia "
+    "zimbabwe england scotland wales britain europe asia africa america antarctica".split()
 )
 _STATE_PAIRS = ("new hampshire", "new jersey", "new mexico", "new york", "north carolina", "north dakota", "rhode island",
                 "south carolina", "south dakota", "west virginia", "puerto rico")  # fmt: skip
@@ -48,11 +60,13 @@ _PROPER = frozenset(
     "st st. saint mount mt mt. memorial mercy baptist methodist presbyterian providence kaiser mayo sinai lutheran adventist regional county "
     "university community general sacred holy good samaritan trinity veterans va".split()
 )
-_WEAK_PROPER = frozenset({"regional", "county", "university", "community", "general", "veterans", "va", "good", "memorial"})
+_WEAK_PROPER = frozenset({"regional", "university", "community", "general", "veterans", "va", "good", "memorial"})
 _GENERIC = frozenset({"the", "a", "our", "this", "of", "and", "for", "at", "emergency", "outpatient", "inpatient"})
 _CHAINS = frozenset({"walgreens", "cvs", "rite", "walmart", "costco", "kroger", "publix", "safeway"})
 _LONGEST_CITY = 3
-_STATE_NEXT = re.compile(r",?[ ]{1,2}(?:([A-Z]{2})(?![A-Za-z])|([A-Z][a-z]+(?:[ ][A-Z][a-z]+)?))(?P<zip>[ ,]{1,3}[0-9]{5}(?:-[0-9]{4})?(?![0-9-]))?")
+_LONGEST_ABBREVIATION = 3
+_SPECIALTY = ("ology", "ological", "iatric", "iatrics", "iatry", "ics", "otherapy", "ectomy", "care", "surgical", "ologist")
+_STATE_NEXT = re.compile(r",?[ ]{1,2}(?:([A-Z]{2})(?![A-Za-z-])|([A-Z][a-z]+(?:[ ][A-Z][a-z]+)?))(?P<zip>[ ,]{1,3}[0-9]{5}(?:-[0-9]{4})?(?![0-9-]))?")
 ZIP_AFTER_STATE = re.compile(
     r"[A-Z](?<![A-Za-z].)(?:[A-Z]|[a-z]{3,12}(?:[ ][A-Z][a-z]{3,8})?)[,.]?[ ]{1,2}(?P<zip>[0-9]{5}(?:-[0-9]{4})?)(?![0-9A-Za-z-])"
 )
@@ -105,7 +119,7 @@ def _facility(text: str, parts: list[_Word], head: int, words: Gazetteer) -> int
                 weak = weak or text[start].isupper()
             else:
                 proper = True
-        elif low not in words.common and low not in _HEADS and low not in _LAST_HEADS:
+        elif low not in words.common and low not in _HEADS and low not in _LAST_HEADS and not low.endswith(_SPECIALTY):
             proper = proper or len(low) > 2
         elif low in words.cities and low not in _HEADS and low not in _LAST_HEADS and first - 1 == 0 and parts[head][2] in _SURE_HEADS:
             weak = True
@@ -144,7 +158,7 @@ def before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> C
                 if not comma and not sure:
                     continue
                 return (parts[stop - take][0], parts[stop - 1][1], E.LOCATION, 0.9, Place.CITY)
-    if (sure or (comma and found is not None and found[1] is not None and found[1] not in _CREDENTIAL_CODES)) and last not in words.common:
+    if (sure or (comma and found is not None and found[1] is not None and found[1] not in _CREDENTIAL_CODES)) and last not in words.common and len(last) > _LONGEST_ABBREVIATION:
         return (parts[stop - 1][0], parts[stop - 1][1], E.LOCATION, 0.7, Place.CITY)
     return None
 
@@ -156,15 +170,18 @@ def _is_state(name: str | None) -> bool:
     return low.split(" ")[0] in STATES or low in _STATE_PAIRS
 
 
+_LIVES = re.compile(r"\b(?:liv(?:es?|ing|ed)|resid(?:es?|ing)|born|raised|grew up) in \Z")
 _TOWARD = frozenset("in from near outside visiting around lives downtown to at of".split())
 _WITHIN = frozenset("in from near outside visiting lives downtown".split())
 
 
-def city_after(left: str, word: _Word, words: Gazetteer) -> Candidate | None:
+def city_after(lowered: str, left: str, word: _Word, words: Gazetteer) -> Candidate | None:
     """`in Worcester`: a city of one word after the preposition `left`."""
     start, end, low = word
-    if left not in _TOWARD or low in STATES:
+    if left not in _TOWARD or low in STATES or low in COUNTRIES:
         return None
+    if low not in words.common and left == "in" and _LIVES.search(lowered, max(0, start - 16), start):
+        return (start, end, E.LOCATION, 0.7, Place.CITY)
     if low in WORLD or (left in _WITHIN and low in words.cities and low not in words.common):
         return (start, end, E.LOCATION, 0.8, Place.CITY)
     return None
