@@ -112,7 +112,7 @@ def metrics() -> str:
 def commands() -> str:
     """Return the page of the command line."""
     lines = ["# Command line", ""]
-    context = click.Context(cli.wardgate, info_name="wardgate")
+    context = click.Context(cli.wardgate, info_name="wardgate", terminal_width=80)
     _command(cli.wardgate, context, lines)
     return "\n".join(lines) + "\n"
 

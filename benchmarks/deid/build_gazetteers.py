@@ -18,6 +18,7 @@ OUT = Path(__file__).parents[2] / "src" / "wardgate" / "deid" / "data"
 WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
 RARE_IN_TEXT = 2
 SURNAMES = 45_000
+USUAL_PERCENT = 0.03
 
 
 def plain(word: str) -> str:
@@ -72,7 +73,13 @@ def main() -> None:
     # A word of the safe list is shipped where it decides something: it is also a name, or common.
     write("first_names.txt", first)
     write("surnames.txt", last)
-    write("common_words.txt", common | (philter & (first | last)))
+    usual = {
+        line.split()[0].lower()
+        for path in ("dist.female.first", "dist.male.first")
+        for line in (root / "gaz_census1990" / path).read_text().splitlines()
+        if float(line.split()[1]) >= USUAL_PERCENT
+    }
+    write("common_words.txt", common | ((philter & (first | last)) - (usual - set(prose))))
 
     cities: set[str] = set()
     with (root / "gaz_us_cities/us_cities.csv").open(encoding="utf-8") as file:

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import httpx
 import load
 from candidates import Candidate, candidates
 from certificates import Authority
@@ -40,7 +41,9 @@ Result = str
 
 
 @contextlib.contextmanager
-def running(candidate: Candidate, **options: object) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def running(
+    candidate: Candidate, **options: object
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     started = candidate.start(**options)  # type: ignore[arg-type]
     if started is None:
         raise NotImplementedError
@@ -77,8 +80,8 @@ def status(got: bytes) -> int:
 # -- criteria ------------------------------------------------------------------------------------------
 
 
-def header_deadline(candidate: Candidate, _: Authority) -> Result:
-    """Half a head is closed within 10 s; so is one that gets a byte each half second."""
+def header_deadline(candidate: Candidate, _authority: Authority) -> Result:
+    """Close half a head within 10 s; one that gets a byte each half second too."""
 
     def closed(port: int, *, trickle: bool) -> float:
         with connect(port) as client:
@@ -112,8 +115,8 @@ def header_deadline(candidate: Candidate, _: Authority) -> Result:
     return f"{verdict}: silent {shown[False]}, trickle {shown[True]}"
 
 
-def body_pace(candidate: Candidate, _: Authority) -> Result:
-    """A body that nobody asked for stays with the caller (kernel buffers aside)."""
+def body_pace(candidate: Candidate, _authority: Authority) -> Result:
+    """Leave a body that nobody asked for with the caller (kernel buffers aside)."""
     with running(candidate) as (_, port), connect(port) as client:
         client.sendall(b"POST /stall HTTP/1.1\r\nHost: a\r\nContent-Length: 268435456\r\n\r\n")
         client.settimeout(0.5)
@@ -125,8 +128,8 @@ def body_pace(candidate: Candidate, _: Authority) -> Result:
     return f"{'yes' if sent < 16 << 20 else 'no'}: {sent / 2**20:.1f} MiB taken unasked"
 
 
-def body_deadline(candidate: Candidate, _: Authority) -> Result:
-    """The application's deadline on `receive` reaches a caller who sends slowly: 408."""
+def body_deadline(candidate: Candidate, _authority: Authority) -> Result:
+    """Let the application's deadline on `receive` reach a caller who sends slowly: 408."""
     with running(candidate) as (_, port), connect(port) as client:
         client.sendall(b"POST /deadline HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
         client.settimeout(5)
@@ -136,14 +139,16 @@ def body_deadline(candidate: Candidate, _: Authority) -> Result:
         return "no: nothing came"
 
 
-def early_reply(candidate: Candidate, _: Authority) -> Result:
-    """A reply given before the body was read reaches a caller who sends 10 MB first (of 10 tries)."""
+def early_reply(candidate: Candidate, _authority: Authority) -> Result:
+    """Get a reply given before the body was read to a caller who sends 10 MB first, ten times."""
     seen = 0
     with running(candidate) as (_, port):
         for _ in range(10):
             with connect(port) as client:
                 client.settimeout(5)
-                client.sendall(b"POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n")
+                client.sendall(
+                    b"POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n"
+                )
                 with contextlib.suppress(OSError):
                     client.sendall(b"a" * 10485760)
                 seen += status(read_all_quick(client)) == 401
@@ -156,8 +161,8 @@ def read_all_quick(client: socket.socket) -> bytes:
     return b""
 
 
-def smuggling(candidate: Candidate, _: Authority) -> Result:
-    """Requests that two servers could read differently are refused."""
+def smuggling(candidate: Candidate, _authority: Authority) -> Result:
+    """Refuse requests that two servers could read differently."""
     host = b"Host: a\r\n"
     heads = {
         "length and chunked": b"POST /echo HTTP/1.1\r\n" + host
@@ -189,7 +194,7 @@ def smuggling(candidate: Candidate, _: Authority) -> Result:
 
 
 def client_certificate(candidate: Candidate, authority: Authority) -> Result:
-    """A required client certificate reaches the application (ASGI TLS extension)."""
+    """Hand a required client certificate to the application (ASGI TLS extension)."""
     server = authority.issue("localhost", "server")
     tls = type(server)(server.cert, server.key, authority.path)
     context = ssl.create_default_context(cafile=authority.path)
@@ -222,19 +227,20 @@ def ask_tls(port: int, context: ssl.SSLContext) -> tuple[str, bytes]:
 
 
 def http2(candidate: Candidate, authority: Authority) -> Result:
-    """HTTP/2 is spoken where ALPN offers it."""
-    import httpx
-
+    """Speak HTTP/2 where ALPN offers it."""
     tls = authority.issue("localhost", "server")
     context = ssl.create_default_context(cafile=authority.path)
-    with running(candidate, tls=tls) as (_, port), httpx.Client(http2=True, verify=context) as client:
+    with (
+        running(candidate, tls=tls) as (_, port),
+        httpx.Client(http2=True, verify=context) as client,
+    ):
         reply = client.post(f"https://127.0.0.1:{port}/echo", content=b"a" * 300_000)
         good = reply.http_version == "HTTP/2" and len(reply.content) == 300_000
     return f"{'yes' if good else 'no'}: {reply.http_version}"
 
 
-def inherited_socket(candidate: Candidate, _: Authority) -> Result:
-    """Serves a listening socket that a parent hands over, and what waited in its backlog."""
+def inherited_socket(candidate: Candidate, _authority: Authority) -> Result:
+    """Serve a listening socket that a parent hands over, and what waited in its backlog."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.set_inheritable(True)
         with connect(listener.getsockname()[1]) as early, running(candidate, listener=listener):
@@ -244,7 +250,7 @@ def inherited_socket(candidate: Candidate, _: Authority) -> Result:
     return f"{'yes' if got == 200 else 'no'}: {got or 'no reply'}"
 
 
-def drain(candidate: Candidate, _: Authority) -> Result:
+def drain(candidate: Candidate, _authority: Authority) -> Result:
     """SIGTERM under load: every request that was sent on an open connection is answered, exit 0."""
     lost, served = [0], [0]
     with running(candidate) as (process, port):
@@ -286,7 +292,7 @@ def drain(candidate: Candidate, _: Authority) -> Result:
 
 
 def tls_reload(candidate: Candidate, authority: Authority) -> Result:
-    """New certificate files are in use within 5 s, in the same process, without losing a connection."""
+    """Use new certificate files within 5 s, in the same process."""
     tls = authority.issue("before", "server")
     context = ssl.create_default_context(cafile=authority.path)
     with running(candidate, tls=tls) as (_, port):
@@ -333,7 +339,9 @@ def speed(found: list[Candidate], rounds: int, requests: int) -> dict[str, dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--only", nargs="*", default=[], help="names of servers")
     parser.add_argument("--criteria", nargs="*", default=list(CRITERIA))
     parser.add_argument("--rounds", type=int, default=7)
@@ -363,7 +371,11 @@ def main() -> None:
         ).stdout.strip()
         report = {
             "commit": commit,
-            "machine": {"cpus": os.cpu_count(), "arch": platform.machine(), "load": os.getloadavg()},
+            "machine": {
+                "cpus": os.cpu_count(),
+                "arch": platform.machine(),
+                "load": os.getloadavg(),
+            },
             "python": platform.python_version(),
             "openssl": ssl.OPENSSL_VERSION,
             "versions": {each.name: each.version for each in found}

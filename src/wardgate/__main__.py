@@ -1,6 +1,18 @@
-"""`python -m wardgate` is the same as the `wardgate` command."""
+"""The program `wardgate`, also as `python -m wardgate`."""
 
-from wardgate.cli import main
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it without a stack trace even while modules load."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from wardgate import cli  # noqa: PLC0415 -- loaded after the line above
+
+    signal.signal(signal.SIGINT, handler)
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -144,13 +144,6 @@ class Overloaded(WardgateError):
     sentence = "The gateway is at capacity; wait as long as Retry-After says."
 
 
-class Draining(WardgateError):
-    """The gateway is shutting down and takes no new work."""
-
-    slug, status, title = "draining", 503, "Gateway shutting down"
-    sentence = "The gateway is shutting down and takes no new requests."
-
-
 # -- what was sent --------------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ a caller cannot make series. With several workers the supervisor adds up the val
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -71,3 +73,23 @@ READY = Gauge("wardgate_ready", "1 where a readiness check holds.", ("check",))
 WORKER_RESTARTS = Counter(
     "wardgate_process_restarts_total", "Processes replaced by the supervisor.", ("process",)
 )
+
+
+class Hops:
+    """A stopwatch over the steps of one request; `mark(name)` ends the step that ran until now."""
+
+    __slots__ = ("_last", "seconds", "started")
+
+    def __init__(self) -> None:
+        self.started = self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def mark(self, hop: str) -> None:
+        """Book the time since the last mark to `hop`, seconds."""
+        now = time.perf_counter()
+        self.seconds[hop] = self.seconds.get(hop, 0.0) + now - self._last
+        self._last = now
+
+    def microseconds(self) -> dict[str, int]:
+        """Return whole microseconds by hop."""
+        return {hop: int(seconds * 1e6) for hop, seconds in self.seconds.items()}

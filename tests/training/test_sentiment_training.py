@@ -26,7 +26,7 @@ from training.sentiment.data import (  # noqa: E402
 from training.sentiment.evaluate import Model, check_digests  # noqa: E402
 from training.sentiment.export import Graph, build, write  # noqa: E402
 from training.sentiment.model import Sentiment, Shape  # noqa: E402
-from training.sentiment.train import Recipe, Run, encode, rate_at  # noqa: E402
+from training.sentiment.train import Recipe, Run, blend, encode, rate_at  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -121,6 +121,14 @@ def test_training_learns(trained: Run) -> None:
     assert trained.best["accuracy"] > 0.6
 
 
+def test_runs_are_averaged_only_where_held_out_gains(trained: Run, tmp_path) -> None:
+    other = make_run(tmp_path, dataclasses.replace(RECIPE, rate=1e-3))
+    other.go(save_every=50, judge_every=5, progress=False)
+    _, figures = blend([trained, other])
+    assert figures["score"] >= max(trained.best["score"], other.best["score"])
+    assert figures["averaged_runs"] in {1, 2}
+
+
 def test_agreement_term_trains(tmp_path) -> None:
     run = make_run(tmp_path, dataclasses.replace(RECIPE, agree=1.0))
     run.go(stop_at=2, progress=False)
@@ -166,7 +174,7 @@ def test_whole_weights_leave_room_for_sixteen_bit_sums(trained: Run) -> None:
 def test_release_names_every_file_and_notices_a_change(trained: Run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("training.sentiment.__main__.RESULTS", tmp_path / "results.json")
     out = tmp_path / "model"
-    finish(trained, sentences(20), lambda _: "a card", out)
+    finish([trained], sentences(20), lambda _: "a card", out)
     manifest = check_digests(out)
     assert set(manifest["files"]) == {"model.onnx", "tokenizer.json", "README.md"}
     assert not list(out.glob("*.part"))

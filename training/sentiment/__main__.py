@@ -12,6 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from training.sentiment.evaluate import Model, accuracy, drift, figures, speed
 from training.sentiment.export import Form, Graph, build, write
 from training.sentiment.model import Sentiment, Shape, load_pretrained
 from training.sentiment.release import put, release
-from training.sentiment.train import Recipe, Run, logits_of
+from training.sentiment.train import MEMBERS, Run, blend, logits_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "sentiment.json"
@@ -70,11 +71,12 @@ def machine() -> dict[str, Any]:
 
 
 def finish(
-    run: Run, dev: list[Example], make_card: Callable[[dict[str, Any]], str], out: Path
+    runs: list[Run], dev: list[Example], make_card: Callable[[dict[str, Any]], str], out: Path
 ) -> dict[str, Any]:
-    """Quantise the best weights of `run`, judge them on `dev` and write the model to `out`."""
-    best = torch.load(run.work / "best.pt", weights_only=True)
-    run.model.load_state_dict(best["model"])
+    """Quantise the blend of `runs`, judge it on `dev` and write the model to `out`."""
+    run = runs[0]
+    blended, held_figures = blend(runs)
+    run.model.load_state_dict(blended)
     weights = arrays(run.model)
     tokenizer_file = run.work / "tokenizer.json"
     put(tokenizer_file, run.tokenizer.to_str().encode())
@@ -103,13 +105,19 @@ def finish(
     exact = logits_of(run.model, run.tokenizer, texts, length=256).numpy()
     gap = float(np.abs(exact - models["float32"].alone(texts)).max())
     found = {
-        "recipe": run.recipe.__dict__ | {"augment": run.recipe.augment.__dict__},
-        "recipe_mark": run.recipe.mark(),
+        "runs": [
+            {
+                "recipe": asdict(one.recipe),
+                "mark": one.recipe.mark(),
+                "seconds": round(one.seconds),
+                "steps": one.step,
+                "history_held_out": one.history,
+            }
+            for one in runs
+        ],
         "machine": machine(),
-        "training_seconds": round(run.seconds),
         "training_examples": len(run.train),
-        "held_out": {"examples": len(run.held), **best["figures"]},
-        "history_held_out": run.history,
+        "held_out": {"examples": len(run.held), **held_figures},
         "dev": figures(models["rows"], dev, run.gazetteer),
         "torch_against_float32_graph": gap,
         "forms": compared,
@@ -156,22 +164,27 @@ def main() -> None:
     )
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    recipe = Recipe()
-    model = Sentiment(Shape())
-    load_pretrained(model, base_folder() / "model.safetensors")
-    train, held = split(read_tsv(given.data / "train.tsv"), recipe.held_share, recipe.seed)
-    run = Run(
-        model=model,
-        tokenizer=base_tokenizer(),
-        train=train,
-        held=held,
-        gazetteer=Gazetteer.load(given.gazetteers),
-        recipe=recipe,
-        work=given.work,
-    )
-    if not given.release_only:
-        run.go()
-    found = finish(run, read_tsv(given.data / "dev.tsv"), card, given.out)
+    gazetteer = Gazetteer.load(given.gazetteers)
+    examples = read_tsv(given.data / "train.tsv")
+    runs = []
+    for recipe in MEMBERS:
+        model = Sentiment(Shape())
+        load_pretrained(model, base_folder() / "model.safetensors")
+        train, held = split(examples, recipe.held_share, recipe.seed)
+        run = Run(
+            model=model,
+            tokenizer=base_tokenizer(),
+            train=train,
+            held=held,
+            gazetteer=gazetteer,
+            recipe=recipe,
+            work=given.work / recipe.mark(),
+        )
+        if not given.release_only:
+            run.go()
+        if (run.work / "best.pt").exists():
+            runs.append(run)
+    found = finish(runs, read_tsv(given.data / "dev.tsv"), card, given.out)
     print(f"dev, int8: {found['dev']['accuracy']:.2%}; figures in training/results/sentiment.json")
 
 

@@ -1,9 +1,10 @@
 """Fine-tuning: seeded, resumable, one model out.
 
 Decides the recipe (`Recipe`) and which weights are kept: the running average of the weights that
-does best on held-out training phrases. Dev is not read here. A run may be cut off at any moment:
-the state file holds weights, averages, optimiser and random state, and the next run goes on at
-the step after it, over the same batches. It refuses a state file made by another recipe.
+does best on held-out training phrases; `blend` averages the outcomes of several runs from the same
+start, where held-out phrases say that it helps. Dev is not read here. A run may be cut off at any
+moment: the state file holds weights, averages, optimiser and random state, and the next run goes
+on at the step after it, over the same batches. It refuses a state file made by another recipe.
 """
 
 from __future__ import annotations
@@ -63,6 +64,20 @@ class Recipe:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
+MEMBERS = (
+    Recipe(),
+    Recipe(
+        epochs=2,
+        rate=1e-4,
+        layer_decay=0.95,
+        head_factor=2.0,
+        smoothing=0.1,
+        short_share=0.6,
+        augment=Augment(carrier=0.08, joined=0.1, several=0.01),
+    ),
+)
+
+
 def encode(tokenizer: Tokenizer, texts: list[str], length: int) -> tuple[Tensor, Tensor]:
     """Return ids and mask, int64 [batch, longest], of `texts` cut to `length` tokens."""
     encoded = [item.ids for item in tokenizer.encode_batch(texts)]
@@ -92,15 +107,19 @@ def logits_of(
 def judge(
     model: Sentiment, tokenizer: Tokenizer, examples: list[Example], recipe: Recipe
 ) -> dict[str, float]:
-    """Return accuracy (share) and loss on `examples`, and accuracy on the whole sentences."""
+    """Return accuracy (share), all and of whole sentences, their mean `score`, and loss."""
     labels = torch.tensor([example.label for example in examples])
     texts = [example.text for example in examples]
     logits = logits_of(model, tokenizer, texts, length=recipe.length, bfloat16=recipe.bfloat16)
     right = (logits.argmax(1) == labels).float()
     full = torch.tensor([example.words >= FULL_WORDS for example in examples])
+    accuracy = right.mean().item()
+    accuracy_full = right[full].mean().item() if full.any() else accuracy
     return {
-        "accuracy": right.mean().item(),
-        "accuracy_full": right[full].mean().item() if full.any() else right.mean().item(),
+        "accuracy": accuracy,
+        "accuracy_full": accuracy_full,
+        # half by whole sentences, which the product sees, half by all phrases, which are more
+        "score": 0.5 * (accuracy + accuracy_full),
         "loss": functional.cross_entropy(logits, labels).item(),
     }
 
@@ -260,8 +279,6 @@ class Run:
         self.model.load_state_dict(self.average)
         figures = judge(self.model, self.tokenizer, self.held, self.recipe)
         figures["step"] = self.step
-        # half by whole sentences, which the product sees, half by all phrases, which are more
-        figures["score"] = 0.5 * (figures["accuracy"] + figures["accuracy_full"])
         self.history.append(figures)
         if figures["score"] >= self.best.get("score", 0.0):
             self.best = figures
@@ -295,6 +312,33 @@ class Run:
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
+
+
+Tensors = dict[str, Tensor]
+
+
+def mean_weights(parts: list[Tensors]) -> Tensors:
+    """Return the mean of weights with the same names and shapes."""
+    return {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]}
+
+
+def blend(runs: list[Run]) -> tuple[Tensors, dict[str, Any]]:
+    """Average the best weights of `runs`, the best first, each only where held-out gains by it.
+
+    The runs start from the same weights, head included, so their outcomes lie close enough for
+    the mean to be a good network too.
+    """
+    judged = [torch.load(run.work / "best.pt", weights_only=True) for run in runs]
+    judged.sort(key=lambda one: -one["figures"]["score"])
+    kept, figures = [judged[0]["model"]], judged[0]["figures"]
+    first = runs[0]
+    for other in judged[1:]:
+        first.model.load_state_dict(mean_weights([*kept, other["model"]]))
+        found = judge(first.model, first.tokenizer, first.held, first.recipe)
+        if found["score"] >= figures["score"]:
+            kept.append(other["model"])
+            figures = found
+    return mean_weights(kept), {"averaged_runs": len(kept), **figures}
 
 
 def _replace(content: dict[str, Any], path: Path) -> None:

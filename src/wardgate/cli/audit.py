@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sqlite3
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -98,8 +99,13 @@ def _micro(moment: dt.datetime | None) -> int | None:
 
 
 def _lines(records: Iterable[dict[str, Any]]) -> None:
-    for record in records:
-        click.echo(json.dumps(record, ensure_ascii=False))
+    try:
+        for record in records:
+            click.echo(json.dumps(record, ensure_ascii=False))
+    except (sqlite3.Error, ValueError):
+        raise StateInvalid(
+            "The audit record cannot be read; 'wardgate audit verify' says where it breaks."
+        ) from None
 
 
 def _print(chain: ChainReport) -> None:
@@ -108,12 +114,15 @@ def _print(chain: ChainReport) -> None:
         f"{chain.name}: {result.records} records, {result.heads} signed heads"
         + (f", {result.ahead} records past the last head" if result.ahead else "")
     )
-    if result.in_flight:
-        click.echo(f"  {result.in_flight} requests in flight")
     if result.interrupted:
         click.echo(f"  {result.interrupted} intents without an outcome: the gateway was killed")
-        for intent in result.without_outcome[:_LISTED]:
-            click.echo(f"    record {intent.seq}, request {intent.request_id}")
+    if result.in_flight:
+        click.echo(
+            f"  {result.in_flight} intents without an outcome so far: in flight, or cut short "
+            "where the gateway does not run"
+        )
+    for intent in result.without_outcome[:_LISTED]:
+        click.echo(f"    record {intent.seq}, request {intent.request_id}")
     if result.finding is not None:
         found = result.finding
         click.echo(f"  BROKEN at record {found.seq}: {found.what}: {found.detail}")

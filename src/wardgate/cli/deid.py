@@ -21,7 +21,7 @@ from wardgate.errors import WardgateError
     nargs=2,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="IN OUT",
-    help='Read {"text": ...} a line from IN, write the line with "deidentified" and "spans" to OUT.',
+    help='Read {"text": ...} a line from IN, write it with "deidentified" and "spans" to OUT.',
 )
 def deid(file: Path | None, policy: str, jsonl: tuple[Path, Path] | None) -> None:
     """De-identify FILE, or standard input (with - or nothing), and print the text."""
@@ -50,16 +50,17 @@ def _read(file: Path) -> bytes:
 
 
 def _lines(detector: Deidentifier, source: Path, target: Path) -> None:
-    """De-identify a JSONL file line by line; a broken line is named, left out, and exits with 1."""
+    """De-identify a JSONL file line by line; a bad line is named, left out, and exits with 1."""
     if target.exists() and source.exists() and source.samefile(target):
         raise click.UsageError("IN and OUT are the same file.")
     broken = 0
     try:
         with source.open("rb") as lines, target.open("w", encoding="utf-8") as out:
             for number, line in enumerate(lines, start=1):
-                if line.strip() and not _line(detector, line, out):
+                fault = _line(detector, line, out) if line.strip() else None
+                if fault is not None:
                     broken += 1
-                    click.echo(f'line {number}: expected a JSON object with "text"', err=True)
+                    click.echo(f"line {number}: {fault}", err=True)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}.") from None
     if broken:
@@ -67,16 +68,32 @@ def _lines(detector: Deidentifier, source: Path, target: Path) -> None:
         sys.exit(1)
 
 
-def _line(detector: Deidentifier, line: bytes, out: IO[str]) -> bool:
-    """De-identify one line; tell whether it could be done."""
+def _line(detector: Deidentifier, line: bytes, out: IO[str]) -> str | None:
+    """De-identify one line; return why it could not be done, without a word of it."""
     try:
         record = json.loads(line)
+    except (ValueError, RecursionError):
+        return "not JSON"
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        return 'expected a JSON object with "text"'
+    try:
         found = detector.deidentify(record["text"])
-    except (ValueError, KeyError, TypeError, WardgateError):
-        return False
+    except WardgateError as error:
+        return error.detail
     record["deidentified"] = found.text
     record["spans"] = [
         {"start": s.start, "end": s.end, "label": s.label, "score": s.score} for s in found.spans
     ]
-    out.write(json.dumps(record, ensure_ascii=False) + "\n")
+    written = json.dumps(record, ensure_ascii=False)
+    if not _is_utf8(written):  # a lone surrogate has no UTF-8 form; its escape has
+        written = json.dumps(record)
+    out.write(written + "\n")
+    return None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
     return True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from wardgate.errors import ManifestInvalid
+from wardgate.errors import WardgateError
 from wardgate.registry.store import SHIPPED, Store
 
 _folder = click.option(
@@ -49,7 +49,7 @@ def verify(names: tuple[str, ...], folder: Path | None) -> None:
     for name in names or sorted(homes):
         try:
             loaded = Store((homes[name],)).load(name)
-        except ManifestInvalid as error:
+        except WardgateError as error:
             failed = True
             click.echo(f"{name}: {error.detail}", err=True)
         else:

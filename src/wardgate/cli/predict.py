@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import sys
 from pathlib import Path
@@ -51,7 +52,11 @@ def predict(  # noqa: PLR0917 -- click passes options by name
     """Send TEXT (or standard input, with - or nothing) through the gateway and print the reply."""
     if text is None and sys.stdin.isatty():
         raise click.UsageError("Give the text, or - to read it from standard input.")
-    note = sys.stdin.read() if text in (None, "-") else text
+    raw = sys.stdin.buffer.read() if text in {None, "-"} else os.fsencode(str(text))
+    try:
+        note = raw.decode()
+    except UnicodeDecodeError:
+        raise click.ClickException("The text is not UTF-8.") from None
     body = {"model": model, "text": note, "timeout_ms": max(1, int(timeout * 1000))}
     if policy is not None:
         body["policy"] = policy
@@ -67,12 +72,14 @@ def predict(  # noqa: PLR0917 -- click passes options by name
             verify=_verify(ca),
             trust_env=False,
         )
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise click.ClickException(f"{address} did not answer ({type(error).__name__}).") from None
     try:
         answer = reply.json()
     except ValueError:
-        raise click.ClickException(f"{address} is not a Wardgate gateway.") from None
+        answer = None
+    if not isinstance(answer, dict):
+        raise click.ClickException(f"{address} is not a Wardgate gateway.")
     if reply.status_code != httpx.codes.OK:
         raise click.ClickException(
             f"{answer.get('status')} {answer.get('title')}: {answer.get('detail')}"
@@ -82,4 +89,7 @@ def predict(  # noqa: PLR0917 -- click passes options by name
 
 def _verify(ca: str | None) -> ssl.SSLContext | bool:
     """Return what httpx checks the gateway's certificate with."""
-    return ssl.create_default_context(cafile=ca) if ca else True
+    try:
+        return ssl.create_default_context(cafile=ca) if ca else True
+    except ssl.SSLError:
+        raise click.ClickException(f"{ca} holds no certificate in PEM form.") from None

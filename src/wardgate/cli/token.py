@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from wardgate.auth.issuer import DEFAULT_SCOPES
+from wardgate.auth.issuer import DEFAULT_SCOPES, MAX_TTL_SECONDS
 from wardgate.cli.options import development_issuer, state_option
 
 
@@ -18,8 +18,8 @@ from wardgate.cli.options import development_issuer, state_option
 @click.option("--tenant", default="default", show_default=True, help="Tenant of the caller.")
 @click.option(
     "--ttl",
-    type=click.IntRange(1, 86_400),
-    default=3_600,
+    type=click.IntRange(1, MAX_TTL_SECONDS),
+    default=MAX_TTL_SECONDS,
     show_default=True,
     help="Seconds that it is valid.",
 )

@@ -19,7 +19,8 @@ from wardgate.types import EntityType as E
 _MONTHS = {name: i for i, name in enumerate(
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}  # fmt: skip
 _DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_RANGE_LEFT = re.compile(r"[0-9]/[0-9]{1,2}-\Z")
+_LIVED = re.compile(r"(?: is |was |aged |at |lived )\Z")
+_NOT_DATE_SIGNS = frozenset("-%'\"+")
 _LINE_DATE = re.compile(r"[ ]?[:-][ \n]")
 _SCALES = frozenset({2, 3, 4, 5, 6, 10})
 _SPLIT = re.compile(r"[ ]?[-/.][ ]?")
@@ -126,20 +127,18 @@ def _unreal(shape: str | None, text: str, start: int, end: int) -> Candidate | N
 
 
 def _partial(lowered: str, text: str, start: int, end: int) -> Candidate | None:
-    month, _, day = text.partition("/")
+    first, _, rest = text.partition("-")
+    month, _, day = first.partition("/")
     if not exists(0, int(month), int(day)) or int(day) == 0:
         return None
-    if lowered[end : end + 1] and lowered[end] in "-%'\"+":
-        if not re.match(r"-[0-9]{1,2}/[0-9]", lowered[end : end + 5]):
-            return None
+    if lowered[end : end + 1] in _NOT_DATE_SIGNS:
+        return None
     word = last_word(lowered, start)
-    if lowered[start - 1 : start] == "-" and _RANGE_LEFT.search(lowered, max(0, start - 6), start):
-        return (start, end, E.DATE, 0.7, (0, 0, 0, False))
     if word not in _BEFORE_PARTIAL:
         line_start = start == 0 or not lowered[max(0, start - 3) : start].rpartition("\n")[2].strip(" -*")
         if word or not line_start or not _LINE_DATE.match(lowered, end):
             return None
-    if _NOT_DATE_NEXT.match(lowered, end) or (word == "from" and int(day) in _SCALES):
+    if _NOT_DATE_NEXT.match(lowered, end) or (word == "from" and not rest and int(day) in _SCALES):
         return None
     return (start, end, E.DATE, 0.7, (0, 0, 0, False))
 
@@ -249,12 +248,10 @@ def age(lowered: str, match: re.Match[str]) -> Candidate | None:
     end = start + size
     if int(match[0][:size]) > _MOST_LIKELY_AGE or _NOT_AGE_NEXT.match(lowered, match.end()):
         return None
-    unit = match[0][size:]
-    if unit.strip("- ").lower() in {"years", "year", "yrs", "yr"}:
+    if lowered[match.end() - 1] in "rs" and "y" in lowered[end : match.end()]:
         after = lowered[match.end() : match.end() + 5]
-        if not after.startswith((" old", "-old", " of a", " youn")):
-            if lowered[max(0, start - 4) : start] not in {" is ", "was ", "ged ", " at "} and lowered[max(0, start - 5) : start] != "lived":
-                return None
+        if not after.startswith((" old", "-old", " of a", " youn")) and not _LIVED.search(lowered, max(0, start - 9), start):
+            return None
     return (start, end, E.AGE, 0.95, None)
 
 

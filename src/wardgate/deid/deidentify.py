@@ -101,24 +101,31 @@ def detect(
 ) -> list[Candidate]:
     """Return candidates in folded text; they may overlap. What an earlier pass wrote is left alone."""
     lowered = text.lower()
-    found: list[Candidate] = list(names.find(text, lowered, words))
-    found += names.spoken(text, lowered, words)
     taken: set[int] = set()
-    found += dates.months(text, lowered, reference, taken)
+    found: list[Candidate] = []
+    if _DIGIT.search(text):
+        found += dates.months(text, lowered, reference, taken)
+        _shapes(text, lowered, reference, found, taken)
+        found.sort(key=_start)
+        found += [*names.find(text, lowered, words, found), *places.zips(text)]
+        found += dates.years(text, lowered, reference)
+        taken.update(c[0] for c in found if c[4] is Place.ZIP)
+        found += numbers.codes(text, lowered, taken, words.common)
+        found += numbers.numbered(text, lowered)
+    else:
+        found += dates.months(text, lowered, reference, taken)
+        found += names.find(text, lowered, words)
+    found += names.spoken(text, lowered, words)
     found += dates.ages(text, lowered)
     found += numbers.net(text, lowered)
     found += numbers.hidden(text)
-    if _DIGIT.search(text):
-        for candidate in places.zips(text):
-            found.append(candidate)
-            taken.add(candidate[0])
-        _shapes(text, lowered, reference, found, taken)
-        found += dates.years(text, lowered, reference)
-        found += numbers.codes(text, lowered, taken, words.common)
-        found += numbers.numbered(text, lowered)
     if "[" in text or "**" in text or "90+" in text:
         return outside(found, [match.span() for match in TAG.finditer(text)])
     return found
+
+
+def _start(candidate: Candidate) -> int:
+    return candidate[0]
 
 
 def _shapes(

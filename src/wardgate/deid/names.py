@@ -9,7 +9,7 @@ unless their place says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from wardgate.deid import places
 from wardgate.deid.context import last_word
@@ -19,7 +19,7 @@ from wardgate.types import EntityType as E
 
 RUN = re.compile(
     r"[A-Z](?<![A-Za-z0-9_@].)[A-Za-z'.-]*+(?![0-9_@])"
-    r"(?:[ ](?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of|the)[ ]){0,2}[A-Z][A-Za-z'.-]*+(?![0-9_@]))*+"
+    r"(?:[ ](?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of)[ ]){0,2}[A-Z][A-Za-z'.-]*+(?![0-9_@]))*+"
 )
 """A run of capitalised words on one line, with the particles between them."""
 
@@ -51,6 +51,7 @@ LABELS = frozenset(
     "transcriber interviewer witness prescriber recipient attention authenticated verified ordering performed child parent partner "
     "holder member applicant employee sincerely regards names fullname responsible coordinator specialist midwife examiner operator counselor pastor user called".split()
 )
+_PARTICLES = frozenset("van von der den de del della di da dos la le bin ibn al el st st.".split())
 _SPEAKERS = frozenset({"doctor", "patient", "nurse", "from", "to", "re", "called", "pt", "clinician"})
 RELATIVES = frozenset(
     "son daughter wife husband mother father sister brother mom dad spouse partner niece nephew aunt uncle cousin grandson granddaughter "
@@ -75,13 +76,20 @@ _NEVER = frozenset(
     "subjective objective allergies medications chief complaint present illness review systems physical examination".split()
 )
 _LETTER = re.compile(r"[A-Za-z]\.?(?:[A-Z]\.?){0,2}\Z")
-_LABEL_LEFT = re.compile(r"([A-Za-z]+)(?:[ ]?\([A-Za-z]{1,12}\))?[ \t]{0,2}[:#|=][ \t]{0,8}\Z")
+_LABEL_LEFT = re.compile(r"([A-Za-z]{1,16})(?:[ ]?\([A-Za-z]{1,12}\))?[ \t]{0,2}[:#|=][ \t]{0,8}\Z")
 _NEXT_WORD = re.compile(r"[ ]?(?:'s )?([a-z]+)")
 _Word = tuple[int, int, str]
 
 
-def find(text: str, lowered: str, words: Gazetteer) -> Iterator[Candidate]:
-    """Yield names and the places that stand among capitalised words."""
+def find(
+    text: str, lowered: str, words: Gazetteer, covered: Sequence[Candidate] = ()
+) -> Iterator[Candidate]:
+    """Yield names and the places that stand among capitalised words.
+
+    Runs inside the sorted candidates `covered` (streets and the like) are passed over.
+    """
+    ahead = iter(covered)
+    low_edge, high_edge = _edges(ahead, len(text))
     established: set[str] = set()
     loose: list[_Word] = []
     found: list[Candidate] = []
@@ -89,6 +97,10 @@ def find(text: str, lowered: str, words: Gazetteer) -> Iterator[Candidate]:
     previous: _Word | None = None
     for match in RUN.finditer(text):
         start, end = match.span()
+        while high_edge <= start:
+            low_edge, high_edge = _edges(ahead, len(text))
+        if low_edge <= start and end <= high_edge:
+            continue
         run = match[0]
         if " " not in run:
             low = run.lower()
@@ -136,6 +148,12 @@ def find(text: str, lowered: str, words: Gazetteer) -> Iterator[Candidate]:
         for start, end, low in loose:
             if low in established and not _is_eponym_use(text, lowered, start, end, low, words):
                 yield (start, end, E.NAME, 0.7, None)
+
+
+def _edges(ahead: Iterator[Candidate], size: int) -> tuple[int, int]:
+    """Return start and end of the next covered part, or of nothing behind the text."""
+    following = next(ahead, None)
+    return (size + 1, size + 2) if following is None else (following[0], following[1])
 
 
 _QUIET = frozenset(",:|=#\t^")
@@ -287,7 +305,10 @@ def _names(
         if _AGED.match(text, end) and not text[parts[0][0] : parts[0][1]].isupper():
             return [(0, size - 1)]
     if not hits:
-        hits = _inverted(text, parts, previous, words) or _alone(text, lowered, parts, words)
+        hits = _inverted(text, parts, previous, words)
+    first_free = hits[-1][1] + 1 if hits else 0
+    if first_free < size:
+        hits += _alone(text, lowered, parts, first_free, words)
     return hits
 
 
@@ -316,6 +337,8 @@ def _extent(text: str, parts: list[_Word], i: int, words: Gazetteer, *, strong: 
         if low in TITLES or (low in _CREDENTIAL_WORDS and seen):
             if seen:
                 break
+            j += 1
+            continue
         elif low in _NEVER or (low in words.common and low not in words.names):
             break
         elif low in words.common and seen and not (low in words.last and seen < 2):
@@ -344,6 +367,8 @@ def _pair(text: str, parts: list[_Word], i: int, words: Gazetteer) -> int:
     j = i + 1
     while j < size and j < i + 3 and _LETTER.match(parts[j][2]) and parts[j][2] != "i":
         j += 1
+    while j < size - 1 and parts[j][2] in _PARTICLES:
+        j += 1
     if j >= size:
         return i
     last = parts[j][2]
@@ -359,7 +384,7 @@ def _pair(text: str, parts: list[_Word], i: int, words: Gazetteer) -> int:
             return i
         if low not in words.first:
             return i
-    elif last in words.common and not (surname and (middle or low in words.sure_first) and last in words.last):
+    elif last in words.common and not (middle and low in words.sure_first) and not (surname and (middle or low in words.sure_first) and last in words.last):
         return i
     k = j
     if not _ends(text, parts[j][1]):
@@ -418,15 +443,17 @@ def _inverted(text: str, parts: list[_Word], previous: _Word | None, words: Gaze
     return [(0, last)]
 
 
-def _alone(text: str, lowered: str, parts: list[_Word], words: Gazetteer) -> list[tuple[int, int]]:
+def _alone(
+    text: str, lowered: str, parts: list[_Word], free: int, words: Gazetteer
+) -> list[tuple[int, int]]:
     """First names among other capitalised words, and an uncommon word after `son` and the like."""
     hits: list[tuple[int, int]] = []
     start, end, low = parts[0]
-    if low in words.names and low not in words.common and len(low) > _LONGEST_INITIAL:
+    if not free and low in words.names and low not in words.common and len(low) > _LONGEST_INITIAL:
         if last_word(lowered, start) in RELATIVES and not text[start:end].isupper():
             hits.append((0, 0))
     for i, (begin, stop, low) in enumerate(parts):
-        if low in words.sure_first and (not hits or i):
+        if i >= free and low in words.sure_first and (not hits or i > hits[-1][1]):
             if not text[begin:stop].isupper() and _free(text, lowered, begin, stop, low, False, words):
                 stop = i
                 if i + 1 < len(parts) and len(parts[i + 1][2]) < 3 and _LETTER.match(parts[i + 1][2]) and text[parts[i + 1][0] + 1 : parts[i + 1][0] + 2] == ".":

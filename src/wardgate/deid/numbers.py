@@ -38,9 +38,9 @@ _PREFIXES: dict[str, E] = {
     "INV": E.ACCOUNT, "EMP": E.OTHER_ID, "USR": E.OTHER_ID, "ID": E.OTHER_ID,
 }  # fmt: skip
 _NOT_IDS = re.compile(
-    r"(?i:rs[0-9]|nct[0-9]|bms-|loinc|icd|cpt|ndc|hcpcs|covid|sars|cyp|brca|hla|gpt|iso|en-?[0-9]|tnm|(?:[ctlspq]|pt)[0-9]{1,2}[a-c]?(?![0-9a-z])|interleukin"
-    r"|grade|stage|type|level|phase|vitamin|omega|[0-9]+(?:x[0-9]|st|nd|rd|th|mg|ml|mcg|g|kg|cm|mm|cc|hr|h|wk|mo|d|yo|y|s|lb|in|ft|k|am|pm|bid|tid)\b"
-    r"|[0-9]+-(?:year|month|week|day|hour|minute|fold|point|lead|item|french|mg|ml|cm|mm|gauge|pound))"
+    r"(?i:rs[0-9]|nct[0-9]|bms-|loinc|icd|cpt|ndc|hcpcs|covid|sars|cyp|brca|hla|gpt|iso|en-?[0-9]|tnm|(?:[ctlspq]|pt)[0-9]{1,2}[a-c]?(?![0-9a-z]|-[0-9]{3})|interleukin"
+    r"|grade|stage|type|level|phase|vitamin|omega|[0-9]{1,6}(?:x[0-9]|st|nd|rd|th|mg|ml|mcg|g|kg|cm|mm|cc|hr|h|wk|mo|d|yo|y|s|lb|in|ft|k|am|pm|bid|tid)\b"
+    r"|[0-9]{1,6}-(?:year|month|week|day|hour|minute|fold|point|lead|item|french|mg|ml|cm|mm|gauge|pound))"
 )
 _HEADER_CODES = frozenset({"cpt", "icd", "loinc", "ndc", "hcpcs", "snomed", "rxnorm", "drg", "codes", "code", "cvx", "orpha", "omim", "pmid", "doi", "nct"})
 _ID_LENGTH = 4
@@ -256,12 +256,12 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
                 yield (match.start(), match.end(), E.OTHER_ID, 0.7, None)
     if "://" in text or "www" in lowered:
         for match in patterns.URL.finditer(text):
-            yield (match.start(), match.start() + len(match[0].rstrip(".,;:!?")), E.URL, 1.0, None)
+            yield (match.start(), match.start() + len(match[0].rstrip(_AFTER_URL)), E.URL, 1.0, None)
     if "." in text:
         for match in patterns.DOMAIN.finditer(text):
             start = _reach_left(text, match.start(), _HOST)
             if match.start() - start > _SHORTEST_HOST:
-                yield (start, match.end(), E.URL, 0.8, None)
+                yield (start, start + len(text[start : match.end()].rstrip(_AFTER_URL)), E.URL, 0.8, None)
         for match in patterns.FILE.finditer(text):
             start = _reach_left(text, match.start(), _FILE_NAME)
             if start < match.start():
@@ -281,6 +281,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _LOCAL_PART = _LETTERS + "._%+'-"
 _HOST = _LETTERS + ".-"
 _FILE_NAME = _LETTERS + "_.()-"
+_AFTER_URL = ".,;:!?"
 _FARTHEST = 160
 _SHORTEST_HOST = 2
 

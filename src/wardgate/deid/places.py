@@ -63,6 +63,7 @@ _PROPER = frozenset(
 _WEAK_PROPER = frozenset({"regional", "university", "community", "general", "veterans", "va", "good", "memorial"})
 _GENERIC = frozenset({"the", "a", "our", "this", "of", "and", "for", "at", "emergency", "outpatient", "inpatient"})
 _CHAINS = frozenset({"walgreens", "cvs", "rite", "walmart", "costco", "kroger", "publix", "safeway"})
+_ZIP_NEXT = re.compile(r"[ ,]{1,3}[0-9]{5}(?![0-9])")
 _LONGEST_CITY = 3
 _LONGEST_ABBREVIATION = 3
 _SPECIALTY = ("ology", "ological", "iatric", "iatrics", "iatry", "ics", "otherapy", "ectomy", "care", "surgical", "ologist")
@@ -94,7 +95,7 @@ def in_run(text: str, lowered: str, parts: list[_Word], end: int, words: Gazette
                         found.append((parts[first][0], parts[i][1], E.LOCATION, 0.85, Place.COUNTY))
                 break
     last = parts[-1][2]
-    if text[end : end + 1] in {",", " "} and last not in _GENERIC:
+    if text[end : end + 1] in {",", " ", "."} and last not in _GENERIC:
         city = before_state(text, parts, end, words)
         if city is not None:
             found.append(city)
@@ -140,7 +141,11 @@ def before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> C
     stop = len(parts)
     if found is None or not (found[1] in STATE_CODES or _is_state(found[2])):
         # `Boston MA 02115` is one run.
-        if stop > 1 and text[parts[-1][0] : parts[-1][1]] in STATE_CODES and re.match(r"[ ,]{1,3}[0-9]{5}(?![0-9])", text[end : end + 9]):
+        if (
+            stop > 1
+            and text[parts[-1][0] : parts[-1][1]] in STATE_CODES
+            and (_ZIP_NEXT.match(text, end) or text[parts[0][0] - 2 : parts[0][0]] == ", ")
+        ):
             stop -= 1
             inside = True
         else:

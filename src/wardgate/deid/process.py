@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime as dt
+import gc
 import marshal
 import os
 import resource
@@ -71,6 +72,7 @@ def answer(detector: Deidentifier, body: bytes) -> bytes:
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Answer frames until the source ends."""
     detector = Deidentifier()
+    gc.freeze()  # the word lists live as long as the process; no collection need walk them
     _send(sink, _frame(READY))
     while len(header := source.read(HEADER.size)) == HEADER.size:
         (size,) = HEADER.unpack(header)

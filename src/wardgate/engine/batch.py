@@ -171,15 +171,17 @@ class Planner:
                 gone.append(ticket)
         return gone
 
-    def next_batch(self) -> Batch | None:
+    def next_batch(self, free: int = 1) -> Batch | None:
         """Take the most urgent row and those of its model and bucket that come next after it.
 
-        None where nothing waits. Call `expire` first, so that nothing runs in vain.
+        `free` sessions, at least the caller's own, have nothing to run: they share what waits, for
+        company is no gain while another session idles. None where nothing waits. Call `expire`
+        first, so that nothing runs in vain.
         """
         lane = min((lane for lane in self._all if lane.rows), key=_head, default=None)
         if lane is None:
             return None
-        rows = tuple(lane.rows[: lane.bucket.rows])
+        rows = tuple(lane.rows[: min(lane.bucket.rows, -(-len(lane.rows) // free))])
         del lane.rows[: len(rows)]
         for row in rows:
             self.tokens -= len(row.ids)

@@ -89,7 +89,7 @@ class Batcher:
             self._planner.push(
                 ticket, model, encoding.rows, priority=priority, deadline=deadline, now=now
             )
-            self._ready.notify()
+            self._ready.notify(len(encoding.rows))
         call = _Call(self._loop.create_future(), len(encoding.rows), self._columns[model])
         self._calls[ticket] = call
         timer = self._loop.call_later(deadline - now, self._late, ticket)
@@ -144,7 +144,7 @@ class Batcher:
         """Wait for work. Holds the lock but for the time in `wait`."""
         while True:
             expired = self._planner.expire(time.monotonic())
-            batch = self._planner.next_batch()
+            batch = self._planner.next_batch(len(self._threads) - self._running)
             if expired or batch is not None or self._closed:
                 return expired, batch
             self._ready.wait()

@@ -2,10 +2,10 @@
 
 Sessions and threads: every way to share out the processors is timed under full load, and the most
 tokens a second wins, narrow sessions where it is close. A wide session is kept beside narrow ones
-where it answers a lone caller clearly sooner. Batch sizes: for each length bucket the smallest batch
-that is nearly as cheap a row as the cheapest; a processor is often full with one long row, and then
-company only costs latency. All of it is bounded in time: what is not timed is taken from the nearest
-bucket that was.
+where it answers a lone caller clearly sooner. Batch sizes: for each length bucket the smallest
+batch that is nearly as cheap a row as the cheapest; a processor is often full with one long row,
+and then company only costs latency. All of it is bounded in time: what is not timed is taken from
+the nearest bucket that was.
 """
 
 from __future__ import annotations

@@ -108,7 +108,6 @@ class _Watch:
             self._watcher.cancel()
 
     async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.left = True
-        self._task.cancel()
+        if (await self._receive())["type"] == "http.disconnect":
+            self.left = True
+            self._task.cancel()

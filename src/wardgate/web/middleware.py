@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wardgate.errors import WardgateError
-from wardgate.flow import Hops
-from wardgate.telemetry import REQUEST_SECONDS, REQUESTS
+from wardgate.telemetry import REQUEST_SECONDS, REQUESTS, Hops
 from wardgate.web.problems import problem
 
 Scope = MutableMapping[str, Any]

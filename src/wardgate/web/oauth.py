@@ -37,7 +37,13 @@ from wardgate.web.schemas import JwksReply, TokenBody, TokenReply
 _FORM = b"application/x-www-form-urlencoded"
 _BODY_BYTES = 4_096
 _JSON = (b"content-type", b"application/json")
-_RFC6749 = {"client-invalid": "invalid_client", "grant-invalid": "invalid_request"}
+_RFC6749 = {
+    "client-invalid": "invalid_client",
+    "grant-invalid": "invalid_request",
+    "grant-type": "unsupported_grant_type",
+    "scope-unknown": "invalid_scope",
+}
+"""Codes of RFC 6749 §5.2 by an error's reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ class OAuth:
                 proxied=is_proxied(scope),
             )
             self.flow.refuse(head, error, None)
-            code = _RFC6749.get(error.slug)
+            code = _RFC6749.get(error.reason)
             if code is None:
                 raise
             status, headers, body = problem(

@@ -48,7 +48,8 @@ def problem(
     if retry_after is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
     if error.status == 401:  # noqa: PLR2004 -- RFC 9110 §15.5.2: a 401 carries a challenge
-        challenge = 'Bearer realm="wardgate"'
+        scheme = "Basic" if error.slug == "client-invalid" else "Bearer"  # RFC 6749 §5.2
+        challenge = f'{scheme} realm="wardgate"'
         if error.slug == "token-invalid":
             challenge += ', error="invalid_token"'  # RFC 6750 §3.1
         headers.append((b"www-authenticate", challenge.encode()))
@@ -62,7 +63,7 @@ def problem(
 def responses(errors: Iterable[type[WardgateError]]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI `responses` of these errors, grouped by status, each with its example."""
     found: dict[int | str, dict[str, Any]] = {}
-    for error in sorted(errors, key=lambda cls: (cls.status, cls.slug)):
+    for error in sorted(set(errors), key=lambda cls: (cls.status, cls.slug)):
         entry = found.setdefault(
             error.status,
             {

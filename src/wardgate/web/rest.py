@@ -24,7 +24,6 @@ from wardgate.errors import (
     ContentTypeUnsupported,
     DeadlineExceeded,
     DetectorFailed,
-    Draining,
     EngineUnavailable,
     Forbidden,
     KeysUnavailable,
@@ -68,7 +67,6 @@ DOOR_ERRORS: tuple[type[WardgateError], ...] = (
     QuotaUsedUp,
     TooManyInFlight,
     Overloaded,
-    Draining,
 )
 BODY_ERRORS: tuple[type[WardgateError], ...] = (
     BodyIncomplete,

@@ -17,9 +17,11 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from wardgate.errors import (
+    HeadersTimeout,
     HeadersTooLarge,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     RequestMalformed,
     WardgateError,
 )
@@ -27,7 +29,13 @@ from wardgate.types import Permission
 from wardgate.web.middleware import App, Receive, Scope, Send
 from wardgate.web.problems import responses
 
-ANY_ROUTE: tuple[type[WardgateError], ...] = (WardgateError, RequestMalformed, HeadersTooLarge)
+ANY_ROUTE: tuple[type[WardgateError], ...] = (
+    WardgateError,
+    RequestMalformed,
+    HeadersTimeout,
+    HeadersTooLarge,
+    Overloaded,
+)
 """Errors that the server itself can answer with, on every route."""
 
 

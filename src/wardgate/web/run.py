@@ -83,21 +83,18 @@ async def _serving(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Add
         )
         if settings.development_issuer:
             DevelopmentIssuer.open(state)  # made once, before any worker starts
-        registry = REGISTRY
+        serving: Worker | Supervisor
         if server.workers == 1:
-            worker = Worker(settings, [listener])
-            parts.push_async_callback(worker.drain)
-            starting = worker.start()
+            serving, registry = Worker(settings, [listener]), REGISTRY
         else:
             home = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="wardgate-")))
-            supervisor = Supervisor(settings, [listener], home / "engine.sock")
-            parts.push_async_callback(supervisor.stop)
-            starting = supervisor.start()
-            registry = supervisor.registry
+            serving = Supervisor(settings, [listener], home / "engine.sock")
+            registry = serving.registry
         metrics = HttpServer(application(registry), [metrics_listener])
         await metrics.start()
         parts.push_async_callback(metrics.drain, 1.0)
-        if not await unless(stop, starting):
+        parts.push_async_callback(serving.drain)  # the first to end: metrics show the draining
+        if not await unless(stop, serving.start()):
             yield None
             return
         _publish(state, addresses)

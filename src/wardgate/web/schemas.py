@@ -44,7 +44,7 @@ class _Ask(_Body):
     """`bulk` yields to `interactive`, and ages so that it never starves."""
     timeout_ms: Annotated[int, Field(ge=1)] = 10_000
     """How long the caller will wait, milliseconds; capped by the gateway."""
-    reference_date: Annotated[dt.date, Field(strict=False)] | None = None
+    reference_date: dt.date | None = None
     """The note's own date (YYYY-MM-DD), if known; decides which years show an age over 89."""
 
     def context(self, *, timeout_cap_ms: int) -> RequestContext:

@@ -147,7 +147,7 @@ class Supervisor:
         for worker in self.workers:
             await self._ready(worker)
 
-    async def stop(self) -> None:
+    async def drain(self) -> None:
         """Drain the workers, then end the engine; whatever stays past its time is killed.
 
         Once the workers have closed their copies of the sockets a new caller is refused at once,
@@ -155,6 +155,9 @@ class Supervisor:
         """
         for listener in self._listening:
             listener.close()
+        if not self.engine.ready.is_set():  # still warming up: it has nothing to bring to an end
+            self.engine.stopping = True
+            self.engine.kill()
         await self._end(self.workers, self._drain_seconds + 5)
         await self._end([self.engine], 5)
         for task in self._tasks:

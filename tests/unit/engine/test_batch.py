@@ -67,6 +67,17 @@ def test_a_batch_keeps_to_its_buckets_rows():
     assert drain(queue) == [[1] * 4, [1] * 4, [1]]
 
 
+def test_free_sessions_share_what_waits():
+    queue = planner()
+    push(queue, 1, *[5] * 5)
+    assert len(queue.next_batch(free=2).rows) == 3
+    assert len(queue.next_batch(free=1).rows) == 2
+    push(queue, 2, *[5] * 9)
+    assert len(queue.next_batch(free=2).rows) == 4
+    push(queue, 3, 30)
+    assert len(queue.next_batch(free=64).rows) == 1
+
+
 def test_models_do_not_share_a_batch():
     queue = planner()
     push(queue, 1, 5, model="m", now=1.0)

@@ -37,10 +37,10 @@ class Gate:
 
 
 @asynccontextmanager
-async def started(run, *, slots=1, queue_tokens=1_000, rows=4):
+async def started(run, *, slots=1, rows=4, seconds=0.0):
     planner = Planner(
-        {"m": (Bucket(8, rows, 0.0), Bucket(64, rows, 0.0))},
-        queue_tokens=queue_tokens,
+        {"m": (Bucket(8, rows, 0.0), Bucket(64, rows, seconds))},
+        queue_tokens=1_000,
         bulk_age=2.0,
         rate=1e6,
     )
@@ -160,6 +160,15 @@ async def test_what_expired_in_the_queue_does_not_run():
     assert gate.batches == [[1], [3]]
 
 
+async def test_a_deadline_that_cannot_be_met_is_refused_at_once_and_not_run():
+    gate = Gate()
+    async with started(gate, seconds=60.0) as batcher:
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(batcher.infer_rows([1] * 20, timeout=30.0), 10)
+        await batcher.infer_rows([2])
+    assert gate.batches == [[2]]
+
+
 async def test_a_run_that_fails_is_an_error_for_its_batch_alone():
     def run(model, ids, mask, slot, alone):
         if 13 in ids:
@@ -207,6 +216,29 @@ async def test_each_caller_of_a_failed_batch_gets_an_exception_of_its_own():
         found = await asyncio.gather(first, *others, return_exceptions=True)
     assert [type(each) for each in found] == [ModelOutputInvalid] * 3
     assert found[1] is not found[2]
+
+
+async def test_rows_that_arrive_together_are_shared_by_free_sessions():
+    gate = Gate()
+    gate.open.clear()
+    async with started(gate, slots=2) as batcher:
+        calls = [asyncio.create_task(batcher.infer_rows([number])) for number in (1, 2)]
+        await entered(gate)
+        await entered(gate)  # both run at once, although one batch would have taken both
+        gate.open.set()
+        await asyncio.gather(*calls)
+    assert sorted(gate.batches) == [[1], [2]]
+
+
+async def test_windows_of_one_note_are_shared_by_free_sessions():
+    gate = Gate()
+    gate.open.clear()
+    async with started(gate, slots=3) as batcher:
+        call = asyncio.create_task(batcher.infer_rows([1], [2], [3]))
+        for _ in range(3):
+            await entered(gate)
+        gate.open.set()
+        assert (await call).tolist() == [[1, 1], [2, 1], [3, 1]]
 
 
 async def test_a_lone_run_is_told_that_it_is_alone():

@@ -276,6 +276,8 @@ class Http1(asyncio.Protocol):
             self._wire = 0
             if self.writable:
                 self.deadline = self.state.loop.time() + self.state.limits.idle_seconds
+            if self.state.draining:  # the head had left before the drain began
+                self.drain()
         elif self.phase is not Phase.CLOSING:
             self.finish(linger=self.phase is Phase.BODY or self._dropped > 0)
 

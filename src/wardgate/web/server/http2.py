@@ -138,7 +138,8 @@ class Http2(asyncio.Protocol):
         """Hold the applications and take no more frames while the caller reads slowly."""
         self.writable = False
         self._stall_deadline = self.state.loop.time() + self.state.limits.idle_seconds
-        self.transport.pause_reading()
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
         self.reckon()
 
     def resume_writing(self) -> None:
@@ -343,7 +344,10 @@ class Http2(asyncio.Protocol):
             return
         self._leaving = True
         self._refuse_from = self.state.loop.time() + self.state.limits.grace_seconds
-        if not self.streams:
+        if not self.h2.highest_inbound_stream_id:  # a new connection, its request on the way
+            self._idle_deadline = self._refuse_from
+            self.reckon()
+        elif not self.streams:
             self.end()
 
     def cut(self) -> None:

@@ -172,8 +172,11 @@ class HttpServer:
                     ssl_handshake_timeout=self._limits.header_wait,
                     ssl_shutdown_timeout=self._limits.grace_seconds,
                 )
-        except (OSError, ssl.SSLError, TimeoutError):  # the caller left, or no TLS came about
+        except OSError:  # the caller left, or no TLS came about
             connection.close()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
 
     # -- time -------------------------------------------------------------------------------------
 

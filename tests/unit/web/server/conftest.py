@@ -99,7 +99,7 @@ class Recorder:
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope, receive, send):  # noqa: C901, PLR0912 -- a table of behaviours
         self.scopes.append(scope)
         self.changed.set()
         path = scope["path"]

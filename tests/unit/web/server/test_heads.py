@@ -41,7 +41,19 @@ def test_hosts_that_are_served(host):
 
 @pytest.mark.parametrize(
     "host",
-    [b"", b"a b", b"a@b", b"a/b", b"a:b", b"a:123456", b"[::1", b"::1", b"a,b", b"a\n", b"\xc3\xa9"],
+    [
+        b"",
+        b"a b",
+        b"a@b",
+        b"a/b",
+        b"a:b",
+        b"a:123456",
+        b"[::1",
+        b"::1",
+        b"a,b",
+        b"a\n",
+        b"\xc3\xa9",
+    ],
 )
 def test_hosts_that_are_refused(host):
     if host == b"a,b":  # a sub-delim of RFC 3986 reg-name

@@ -69,7 +69,12 @@ async def test_scope_is_that_of_http1(server, connect2, recorder):
 async def test_no_window_before_the_application_reads(server, connect2, recorder):
     wire = await connect2(server)
     await wire.until(RemoteSettingsChanged)
-    fields = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"h"), (b":path", b"/gate")]
+    fields = [
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":authority", b"h"),
+        (b":path", b"/gate"),
+    ]
     stream = wire.h2.get_next_available_stream_id()
     wire.h2.send_headers(stream, fields)
     wire.flush()
@@ -184,9 +189,7 @@ async def test_head_that_is_malformed(server, connect2, recorder, changes):
     ],
 )
 async def test_head_that_h2_refuses_ends_the_connection(server, connect2, recorder, extra):
-    wire = await connect2(
-        server, validate_outbound_headers=False, normalize_outbound_headers=False
-    )
+    wire = await connect2(server, validate_outbound_headers=False, normalize_outbound_headers=False)
     wire.request(headers=[extra])
     end = await wire.end()
     assert end.error_code == ErrorCodes.PROTOCOL_ERROR
@@ -203,7 +206,9 @@ async def test_body_of_another_length_ends_the_connection(server, connect2, reco
     assert recorder.bodies == []
 
 
-async def test_head_above_the_limit_is_431_and_far_above_it_the_end(serve, authority, connect2, recorder):
+async def test_head_above_the_limit_is_431_and_far_above_it_the_end(
+    serve, authority, connect2, recorder
+):
     server = await serve(tls=authority.files(), header_bytes=2048)
     wire = await connect2(server)
     reply = await wire.ask(headers=[(b"x", b"a" * 3000)])
@@ -291,7 +296,12 @@ async def test_flood_of_frames_that_cost_nothing(server, connect2, kind):
     stream = wire.h2.get_next_available_stream_id()
     wire.h2.send_headers(
         stream,
-        [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"h"), (b":path", b"/gate")],
+        [
+            (b":method", b"POST"),
+            (b":scheme", b"https"),
+            (b":authority", b"h"),
+            (b":path", b"/gate"),
+        ],
     )
     wire.flush()
 

@@ -3,6 +3,7 @@ import errno
 import os
 import socket
 
+import httpx
 import pytest
 
 from wardgate.web.server import HttpServer, Limits, bind
@@ -93,6 +94,49 @@ async def test_drain_loses_no_request(serve, connect, recorder):
         assert await wire.end() == b""
         await wire.close()
     assert await drained == 0
+
+
+async def test_drain_ends_a_connection_whose_reply_had_begun(serve, connect):
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        begun.set()
+        await gate.wait()
+        await send({"type": "http.response.body", "body": b"two"})
+
+    server = await serve(app, idle_seconds=30)
+    wire = await connect(server)
+    wire.send(GET)
+    await begun.wait()
+    drained = asyncio.create_task(server.drain(20))
+    await asyncio.sleep(0)
+    gate.set()
+    assert (await wire.reply()).body == b"onetwo"
+    assert await wire.end() == b""  # after the grace, long before the idle time
+    assert await drained == 0
+
+
+async def test_drain_serves_a_handshake_that_waits_in_the_backlog(serve, authority, recorder):
+    server = await serve(tls=authority.files(), grace_seconds=1)
+    url = "https://{}:{}/echo".format(*server.address)
+    async with httpx.AsyncClient(http2=True, verify=authority.client()) as client:
+        asked = asyncio.create_task(client.get(url))
+        while not server.connections:
+            await asyncio.sleep(0)
+        drained = asyncio.create_task(server.drain(10))
+        assert (await asked).status_code == 200
+    assert await drained == 0
+
+
+async def test_stop_in_the_middle_of_a_handshake_leaves_nothing(serve, authority, connect):
+    server = await serve(tls=authority.files())
+    wire = await connect(server)
+    while not server.connections:
+        await asyncio.sleep(0)
+    assert await server.drain(0) == 0
+    assert await wire.end() == b""
 
 
 async def test_drain_cuts_what_takes_too_long(serve, connect, recorder):

@@ -1,0 +1,175 @@
+"""The whole detector: exact offsets, second pass, limits, faults."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.util
+import random
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wardgate import Deidentifier
+from wardgate.deid import deidentify as module
+from wardgate.errors import DetectorFailed, PolicyUnknown
+from wardgate.types import PHI
+
+DETECTOR = Deidentifier()
+MAX_SECONDS = 0.050
+SIZE = 65_536
+
+NOTE = """Discharge Summary \u2014 Patient: Thomas Wilson, MRN: MRN-1015952, DOB: 05/21/1930.\r
+Dr. Guti\u00e9rrez saw Mrs. Wilson on 3/14/2019 at St. Mary's Hospital, Boston, MA 02115.\r
+93-year-old born in 1931. BP 120/80, 5/5 strength. SSN 123-45-6789. Fax: 617-555-0199.\r
+jane.doe@example.com, IP 10.1.2.3, https://x.example.org/a \U0001f469\u200d\u2695\ufe0f \u05d3\u05d5\u05d3
+"""
+
+PHI_PIECES = [
+    "Dr. Smith", "John Doe", "SMITH, JOHN", "3/14/2019", "on 3/7", "March 3, 2019", "DOB: 07/29/1936", "born in 1931",
+    "93-year-old", "in her 90s", "MRN: 1234567", "SSN 123-45-6789", "617-555-0123", "Boston, MA 02115", "ZIP 03601",
+    "a@b.co", "https://a.b/c", "10.1.2.3", "Member ID: X12345678", "12 Oak Street", "Mercy Hospital", "NPI 1234567893",
+    "last 4 of SSN 1234", "Karen O'Neil, RN", "12/2019", "2001:db8::1", "acct 4411", "Jose\u0301", "\u200bMartha",
+]  # fmt: skip
+JOINTS = [" ", ", ", "\n", "\r\n", ": ", " and ", ". ", " (", ") ", "\u00a0", "\u200b", " the ", " \U0001f600 ", " \u05d0 "]
+PIECES = st.lists(
+    st.one_of(st.sampled_from(PHI_PIECES), st.sampled_from(["pain", "BP 120/80", "90+", "[NAME]", "021**", "in 2019", "Will"]), st.text(max_size=6)),
+    min_size=1,
+    max_size=12,
+)
+
+
+def _adversarial():
+    path = Path(__file__).parents[3] / "benchmarks" / "deid" / "adversarial.py"
+    spec = importlib.util.spec_from_file_location("adversarial", path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+ADVERSARIAL = _adversarial()
+
+
+def _texts():
+    return st.builds(
+        lambda pieces, joints: "".join(p + j for p, j in zip(pieces, joints, strict=False)),
+        PIECES,
+        st.lists(st.sampled_from(JOINTS), min_size=12, max_size=12),
+    )
+
+
+def _check(text, result):
+    """Spans and alignment are exact: outside of them both texts are equal."""
+    at = out_at = 0
+    last = 0
+    for span in result.spans:
+        assert last <= span.start < span.end <= len(text)
+        last = span.end
+    for row in result.alignment:
+        assert text[at : row.start] == result.text[out_at : row.out_start]
+        at, out_at = row.end, row.out_end
+    assert text[at:] == result.text[out_at:]
+
+
+def test_a_note():
+    result = DETECTOR.deidentify(NOTE, reference_date=dt.date(2026, 7, 28))
+    _check(NOTE, result)
+    assert result.text == (
+        "Discharge Summary \u2014 Patient: [NAME], MRN: MRN-[MRN], DOB: [DATE].\r\n"
+        "Dr. [NAME] saw Mrs. [NAME] on 2019 at [LOCATION], [LOCATION], MA 021**.\r\n"
+        "90+-year-old born in [DATE]. BP 120/80, 5/5 strength. SSN [SSN]. Fax: [FAX].\r\n"
+        "[EMAIL], IP [IP], [URL] \U0001f469\u200d\u2695\ufe0f \u05d3\u05d5\u05d3\n"
+    )
+    assert result.policy == "safe_harbor"
+    assert len(result.policy_hash) == 64
+    assert result.counts["NAME"] == 3
+
+
+def test_phi_and_str_give_the_same():
+    assert DETECTOR.deidentify(PHI(NOTE)) == DETECTOR.deidentify(NOTE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=200))
+def test_exact_for_any_text(text):
+    _check(text, DETECTOR.deidentify(text))
+
+
+@settings(max_examples=400, deadline=None)
+@given(_texts())
+def test_exact_for_phi_in_any_text_and_a_second_pass_changes_nothing(text):
+    first = DETECTOR.deidentify(text)
+    _check(text, first)
+    again = DETECTOR.deidentify(first.text)
+    assert again.text == first.text
+
+
+def test_limited_data_set_keeps_dates_and_cities_and_reports_them():
+    text = "John Doe, seen 3/14/2019, 93-year-old, Boston, MA 02115, 12 Oak Street"
+    result = DETECTOR.deidentify(text, policy="limited_data_set")
+    assert result.text == "[NAME], seen 3/14/2019, 93-year-old, Boston, MA 02115, [LOCATION]"
+    assert result.counts == {"NAME": 1, "DATE": 1, "AGE": 1, "LOCATION": 3}
+    assert result.policy_hash != DETECTOR.deidentify(text).policy_hash
+
+
+def test_unknown_policies():
+    with pytest.raises(PolicyUnknown):
+        Deidentifier("none_such")
+    with pytest.raises(PolicyUnknown):
+        DETECTOR.deidentify("x", policy="none_such")
+    with pytest.raises(PolicyUnknown):
+        DETECTOR.require("none_such")
+    DETECTOR.require(None)
+
+
+def test_today_is_the_clock(monkeypatch):
+    monkeypatch.setattr(module, "_today", lambda: dt.date(2026, 7, 27))
+    assert DETECTOR.deidentify("DOB: 07/28/1936").text == "DOB: 1936"
+    monkeypatch.setattr(module, "_today", lambda: dt.date(2026, 7, 28))
+    assert DETECTOR.deidentify("DOB: 07/28/1936").text == "DOB: [DATE]"
+
+
+def test_a_fault_refuses_and_tells_nothing(monkeypatch):
+    def fail(text, *_):
+        raise ValueError(text)
+
+    monkeypatch.setattr(module, "detect", fail)
+    with pytest.raises(DetectorFailed) as caught:
+        DETECTOR.deidentify("Jane Canary")
+    assert "Canary" not in repr(caught.value) + str(caught.value.__cause__) + caught.value.detail
+    assert caught.value.__suppress_context__
+
+
+def test_text_that_is_no_text_is_refused():
+    with pytest.raises(DetectorFailed):
+        DETECTOR.deidentify(b"bytes")
+
+
+def test_lone_surrogates_pass_through_exactly():
+    text = "Dr. Smith \ud800 3/14/2019"
+    _check(text, DETECTOR.deidentify(text))
+
+
+def _seconds(text):
+    best = float("inf")
+    for _ in range(25):
+        start = time.process_time()
+        DETECTOR.deidentify(text)
+        best = min(best, time.process_time() - start)
+        if best <= MAX_SECONDS:
+            break
+    return best
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL.PIECES)
+def test_64_kB_of_anything_within_50_ms(name):
+    assert _seconds(ADVERSARIAL.of_size(name, SIZE)) <= MAX_SECONDS
+
+
+def test_64_kB_of_everything_within_50_ms():
+    draw = random.Random(3)
+    pieces = [ADVERSARIAL.of_size(name, 64) for name in ADVERSARIAL.PIECES if name != "unicode"]
+    text = " ".join(draw.choice(pieces) for _ in range(SIZE // 64))
+    assert _seconds(text.encode()[:SIZE].decode(errors="ignore")) <= MAX_SECONDS

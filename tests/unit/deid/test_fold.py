@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wardgate.deid.fold import fold, unfold
+
+
+def test_ascii_is_the_same_object():
+    text = "BP 120/80"
+    assert fold(text) == (text, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("１２３", "123"),
+        ("José", "Jose"),
+        ("Łukasz", "Lukasz"),
+        ("a\u00a0b", "a b"),
+        ("555\u2011010\u20130", "555-010-0"),
+        ("D’Amore", "D'Amore"),
+        ("Ѕmіth", "Smith"),
+        ("𝐉𝐨𝐡𝐧", "John"),
+        ("٣/٤", "3/4"),
+        ("İ", "I"),
+        ("漢字", "漢字"),
+    ],
+)
+def test_one_character_becomes_one(text, folded):
+    assert fold(text) == (folded, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [("J\u200bohn", "John"), ("Jose\u0301", "Jose"), ("\u202eJohn", "John"), ("a\ufe0fb", "ab")],
+)
+def test_hidden_characters_are_left_out(text, folded):
+    got, index = fold(text)
+    assert got == folded
+    assert index is not None
+    assert [text[i] for i in index[:-1]] != list(text)
+    assert index[-1] == len(text)
+
+
+@given(st.text())
+def test_index_points_at_the_kept_characters(text):
+    folded, index = fold(text)
+    assert len(folded.lower()) == len(folded)
+    if index is None:
+        assert len(folded) == len(text)
+        return
+    assert len(index) == len(folded) + 1
+    assert index == sorted(set(index))
+
+
+def test_unfold_takes_in_the_marks_that_follow():
+    text = "Jose\u0301 x"
+    _, index = fold(text)
+    assert unfold(0, 4, index) == (0, 5)
+    assert unfold(2, 3, None) == (2, 3)
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=0x80)))
+def test_any_character_folds(text):
+    fold(text)

@@ -1,0 +1,548 @@
+"""The order of one request: what comes before what, what is recorded, and what never happens.
+
+The collaborators here write down that they were called; permissions, authorization and admission
+are the real ones. Whole requests against the real parts are in `web/test_rest.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+from collections.abc import Generator
+
+import numpy as np
+import pytest
+
+from wardgate.audit.record import Recorder
+from wardgate.auth.admit import Admission
+from wardgate.auth.authorize import authorize
+from wardgate.auth.permissions import permit
+from wardgate.errors import (
+    AuditUnavailable,
+    DeadlineExceeded,
+    DetectorFailed,
+    EngineUnavailable,
+    Forbidden,
+    KeysUnavailable,
+    ModelOutputInvalid,
+    ModelUnknown,
+    NoteExceedsModel,
+    Overloaded,
+    PolicyUnknown,
+    ProxyRefused,
+    TokenInvalid,
+    TokenMissing,
+    TooManyInFlight,
+)
+from wardgate.flow import CLIENT_LEFT, Ask, Flow, Head, ServedModel
+from wardgate.telemetry import IN_FLIGHT, Hops
+from wardgate.types import (
+    PHI,
+    CleanText,
+    Deidentified,
+    Encoding,
+    EntityType,
+    ModelId,
+    Permission,
+    Prediction,
+    Principal,
+    RequestContext,
+    Span,
+)
+
+CALLER = Principal(
+    issuer="https://id.example",
+    subject="subject",
+    client="client",
+    tenant="north",
+    scopes=frozenset({"infer:sentiment", "infer:unserved", "deid"}),
+    token_id="jti",
+    expires_at=2e9,
+)
+CLEAN = Deidentified(
+    CleanText("[NAME] is well"), (Span(0, 8, EntityType.NAME, 1.0),), (), "safe_harbor", "a" * 64
+)
+MODEL = ModelId("sentiment", "1", "b" * 64)
+
+
+class Stage:
+    """All collaborators; `said` is what was called, in order. `fail` maps a call to its error."""
+
+    def __init__(self, *, local: bool = True, cached: bool = True, **admission: int) -> None:
+        self.said: list[str] = []
+        self.fail: dict[str, Exception] = {}
+        self.hold: dict[str, asyncio.Event] = {}
+        self.reached: dict[str, asyncio.Event] = {}
+        self.local = local
+        self.known = cached
+        self.intents: list = []
+        self.outcomes: list = []
+        self.refusals: list = []
+        self.deadlines: list[float] = []
+        limits = {"rate": 1e6, "burst": 1000, "concurrency": 10, "in_flight": 10, **admission}
+        self.admission = Admission(**limits)
+        self.flow = Flow(
+            authenticator=self,
+            permit=self._permit,
+            admission=self,
+            authorize=self._authorize,
+            detector=self,
+            engine=self,
+            recorder=self,
+            models={"sentiment": ServedModel(MODEL, self._tokenize, self._postprocess)},
+        )
+
+    def step(self, name: str) -> None:
+        self.said.append(name)
+        if name in self.fail:
+            raise self.fail[name]
+
+    async def pause(self, name: str) -> None:
+        self.reached.setdefault(name, asyncio.Event()).set()
+        if name in self.hold:
+            await self.hold[name].wait()
+
+    # authenticator
+    def cached(self, authorization, *, now):
+        return CALLER if self.known else None
+
+    async def authenticate(self, authorization, *, now):
+        self.step("authenticate")
+        return CALLER
+
+    # permissions, the real ones
+    def _permit(self, principal, permission) -> None:
+        self.step("permit")
+        permit(principal, permission)
+
+    def admit(self, principal, now):
+        self.step("admit")
+        self.slot = Slot(self, self.admission.admit(principal, now))
+        return self.slot
+
+    def _authorize(self, principal, **asked):
+        self.step("authorize")
+        bound = functools.partial(
+            authorize, default_policy="safe_harbor", policies={"safe_harbor": 0, "weak": -1}
+        )
+        return bound(principal, **asked)
+
+    # detector
+    def policy_hash(self, policy):
+        return "a" * 64
+
+    def pseudonym(self, patient, *, tenant):
+        return f"pseudonym-{tenant}"
+
+    async def deidentify(self, text, *, policy, context, deadline):
+        self.step("deidentify")
+        self.deadlines.append(deadline)
+        await self.pause("deidentify")
+        return CLEAN
+
+    # model and engine
+    def _tokenize(self, text):
+        self.step("tokenize")
+        return Encoding(([1, 2, 3],))
+
+    def _postprocess(self, logits):
+        self.step("postprocess")
+        return Prediction("positive", 0.9, {"positive": 0.9, "negative": 0.1})
+
+    async def infer(self, model, encoding, *, deadline, priority):
+        self.step("infer")
+        await self.pause("infer")
+        return np.zeros((1, 2), np.float32)
+
+    # recorder
+    def intent(self, intent):
+        self.step("intent")
+        self.intents.append(intent)
+        return Ticket(self, "intent durable")
+
+    def outcome(self, outcome, intent):
+        self.step("outcome")
+        self.outcomes.append(outcome)
+        return Ticket(self, "outcome durable")
+
+    def refusal(self, refusal) -> None:
+        self.refusals.append(refusal)
+
+    # the request
+    async def enter(self, permission=Permission.INFER, **head):
+        made = Head("id", "trace", "/v1/predict", permission, (b"Bearer x",), "10.0.0.9", **head)
+        return await self.flow.enter(made, Hops())
+
+    async def predict(self, *, model="sentiment", **context):
+        admitted = await self.enter()
+        try:
+            return await self.flow.predict(admitted, self.ask(model, **context))
+        finally:
+            admitted.leave()
+
+    async def deidentification(self, **context):
+        admitted = await self.enter(Permission.DEID)
+        try:
+            return await self.flow.deidentify(admitted, self.ask(None, **context))
+        finally:
+            admitted.leave()
+
+    @staticmethod
+    def ask(model, **context):
+        return Ask(PHI("Jane Roe is well"), RequestContext(**context), "c" * 64, model)
+
+
+class Ticket:
+    """A record that becomes durable when it is awaited, or never."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        self.stage, self.name = stage, name
+
+    def __await__(self) -> Generator[object, None, None]:
+        self.stage.step(self.name)
+        yield from self.stage.pause(self.name).__await__()
+
+
+class Slot:
+    """Counts how often the room of a request is given back."""
+
+    def __init__(self, stage: Stage, permit) -> None:
+        self.stage, self.permit, self.released = stage, permit, 0
+
+    def release(self) -> None:
+        self.released += 1
+        self.permit.release()
+
+
+DOOR = ["permit", "admit"]
+WORK = ["authorize", "intent", "deidentify", "tokenize"]
+
+
+async def test_a_prediction_in_order_with_an_engine_in_this_process() -> None:
+    stage = Stage(local=True)
+    reply = await stage.predict()
+    assert stage.said == [
+        *DOOR, *WORK, "infer", "postprocess", "outcome", "outcome durable",
+    ]  # fmt: skip
+    assert reply.deidentified is CLEAN
+    assert reply.prediction.label == "positive"
+    assert reply.model == MODEL
+    assert reply.windows == 1
+
+
+async def test_the_intent_is_durable_before_anything_leaves_this_process() -> None:
+    stage = Stage(local=False)
+    stage.hold["intent durable"] = asyncio.Event()
+    running = asyncio.create_task(stage.predict())
+    await stage.reached.setdefault("intent durable", asyncio.Event()).wait()
+    assert stage.said == [*DOOR, *WORK, "intent durable"]
+    stage.hold["intent durable"].set()
+    await running
+    assert stage.said[-5:] == [
+        "intent durable",
+        "infer",
+        "postprocess",
+        "outcome",
+        "outcome durable",
+    ]
+
+
+async def test_an_intent_that_never_becomes_durable_keeps_the_rows_here() -> None:
+    stage = Stage(local=False)
+    stage.fail["intent durable"] = AuditUnavailable()
+    with pytest.raises(AuditUnavailable):
+        await stage.predict()
+    assert "infer" not in stage.said
+
+
+async def test_a_deidentification_in_order() -> None:
+    stage = Stage()
+    reply = await stage.deidentification()
+    assert stage.said == [
+        *DOOR, "authorize", "intent", "deidentify", "outcome", "outcome durable",
+    ]  # fmt: skip
+    assert reply.deidentified is CLEAN
+    assert reply.prediction is None
+    assert reply.model is None
+
+
+async def test_a_token_seen_before_is_not_verified_again() -> None:
+    stage = Stage(cached=False)
+    await stage.predict()
+    assert stage.said[:3] == ["authenticate", *DOOR]
+
+
+async def test_the_intent_says_who_does_what() -> None:
+    stage = Stage()
+    await stage.predict(purpose="TREAT", patient=PHI("patient-7"))
+    (intent,) = stage.intents
+    assert intent.principal is CALLER
+    assert (intent.request_id, intent.trace_id, intent.route) == ("id", "trace", "/v1/predict")
+    assert (intent.purpose, intent.policy, intent.policy_hash) == ("TREAT", "safe_harbor", "a" * 64)
+    assert intent.model == MODEL
+    assert intent.patient_pseudonym == "pseudonym-north"
+    assert intent.body_digest == "c" * 64
+    assert "patient-7" not in repr(intent)
+    assert "Jane" not in repr(intent)
+
+
+async def test_the_outcome_of_a_success() -> None:
+    stage = Stage()
+    await stage.predict()
+    (outcome,) = stage.outcomes
+    assert (outcome.request_id, outcome.tenant) == ("id", "north")
+    assert (outcome.status, outcome.reason) == (200, "ok")
+    assert outcome.phi_counts == {"NAME": 1}
+    assert set(outcome.hops_us) == {
+        "auth", "admit", "authorize", "intent", "deid", "tokenize", "infer", "post",
+    }  # fmt: skip
+    assert not stage.refusals
+
+
+# -- turned away before an intent -----------------------------------------------------------------
+
+AT_THE_DOOR = {
+    "no token": ("authenticate", TokenMissing(), []),
+    "a bad token": ("authenticate", TokenInvalid(reason="expired"), []),
+    "no keys": ("authenticate", KeysUnavailable(), []),
+    "no permission": ("permit", Forbidden(reason="scope-route"), ["authenticate"]),
+    "no room": ("admit", Overloaded(reason="in-flight-full"), ["authenticate", "permit"]),
+}
+
+
+@pytest.mark.parametrize(("step", "error", "before"), AT_THE_DOOR.values(), ids=AT_THE_DOOR)
+async def test_a_refusal_at_the_door_is_recorded_once_and_nothing_follows(
+    step, error, before
+) -> None:
+    stage = Stage(cached=False)
+    stage.fail[step] = error
+    in_flight = IN_FLIGHT._value.get()
+    with pytest.raises(type(error)):
+        await stage.predict()
+    assert stage.said == [*before, step]
+    (refusal,) = stage.refusals
+    assert (refusal.route, refusal.status, refusal.reason, refusal.peer) == (
+        "/v1/predict", error.status, error.reason, "10.0.0.9",
+    )  # fmt: skip
+    assert refusal.principal is (None if step == "authenticate" else CALLER)
+    assert not stage.intents
+    assert stage.admission.in_flight == 0
+    assert IN_FLIGHT._value.get() == in_flight
+
+
+async def test_the_development_issuer_serves_no_proxy() -> None:
+    stage = Stage()
+    stage.flow.direct_only = True
+    with pytest.raises(ProxyRefused):
+        await stage.enter(proxied=True)
+    assert stage.said == []
+    assert [refusal.reason for refusal in stage.refusals] == ["proxy-refused"]
+    await stage.enter(proxied=False)
+
+
+async def test_a_proxy_passes_where_issuers_are_configured() -> None:
+    assert (await Stage().enter(proxied=True)).principal is CALLER
+
+
+AFTER_THE_BODY = {
+    "a policy without its scope": ({"policy": "weak"}, "sentiment", Forbidden),
+    "a policy that is none": ({"policy": "none"}, "sentiment", PolicyUnknown),
+    "a model without its scope": ({}, "other", Forbidden),
+    "a model that is not served": ({}, "unserved", ModelUnknown),
+}
+
+
+@pytest.mark.parametrize(("context", "model", "error"), AFTER_THE_BODY.values(), ids=AFTER_THE_BODY)
+async def test_a_refusal_by_the_body_is_recorded_once_and_nothing_follows(
+    context, model, error
+) -> None:
+    stage = Stage()
+    with pytest.raises(error):
+        await stage.predict(model=model, **context)
+    assert stage.said == [*DOOR, "authorize"]
+    assert [(r.status, r.principal) for r in stage.refusals] == [(error.status, CALLER)]
+    assert not stage.intents
+    assert not stage.outcomes
+    assert stage.slot.released == 1
+
+
+async def test_a_full_audit_queue_refuses_before_the_text_is_touched() -> None:
+    stage = Stage()
+    stage.fail["intent"] = Overloaded(reason="audit-queue-full")
+    with pytest.raises(Overloaded):
+        await stage.predict()
+    assert stage.said == [*DOOR, "authorize", "intent"]
+    assert [refusal.reason for refusal in stage.refusals] == ["audit-queue-full"]
+    assert not stage.outcomes
+
+
+# -- after an intent ------------------------------------------------------------------------------
+
+IN_THE_WORK = {
+    "detector": ("deidentify", DetectorFailed()),
+    "tokenizer": ("tokenize", NoteExceedsModel()),
+    "engine": ("infer", EngineUnavailable(reason="engine-gone")),
+    "result": ("postprocess", ModelOutputInvalid()),
+}
+
+
+@pytest.mark.parametrize(("step", "error"), IN_THE_WORK.values(), ids=IN_THE_WORK)
+async def test_a_refusal_in_the_work_ends_it_with_one_outcome(step, error) -> None:
+    stage = Stage()
+    stage.fail[step] = error
+    with pytest.raises(type(error)):
+        await stage.predict()
+    assert stage.said[-3:] == [step, "outcome", "outcome durable"]
+    (outcome,) = stage.outcomes
+    assert (outcome.status, outcome.reason) == (error.status, error.reason)
+    assert outcome.phi_counts == {}
+    assert not stage.refusals
+    assert stage.slot.released == 1
+
+
+@pytest.mark.parametrize("step", ["deidentify", "tokenize", "infer", "postprocess"])
+async def test_a_fault_in_the_work_ends_it_with_one_outcome(step) -> None:
+    stage = Stage()
+    stage.fail[step] = ZeroDivisionError("Jane Roe")
+    with pytest.raises(ZeroDivisionError):
+        await stage.predict()
+    assert [(o.status, o.reason) for o in stage.outcomes] == [(500, "internal")]
+    assert "Jane" not in repr(stage.outcomes)
+    assert stage.said[stage.said.index(step) + 1] == "outcome"
+
+
+@pytest.mark.parametrize("step", ["deidentify", "infer"])
+async def test_a_caller_that_leaves_has_an_outcome_too(step) -> None:
+    stage = Stage()
+    stage.hold[step] = asyncio.Event()
+    running = asyncio.create_task(stage.predict())
+    await stage.reached.setdefault(step, asyncio.Event()).wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [(o.status, o.reason) for o in stage.outcomes] == [(CLIENT_LEFT, "client-left")]
+    assert stage.said[-1] == "outcome"
+    assert stage.slot.released == 1
+    assert stage.admission.in_flight == 0
+
+
+async def test_a_caller_that_leaves_while_its_outcome_is_written_has_one_outcome() -> None:
+    stage = Stage()
+    stage.hold["outcome durable"] = asyncio.Event()
+    running = asyncio.create_task(stage.predict())
+    await stage.reached.setdefault("outcome durable", asyncio.Event()).wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [outcome.reason for outcome in stage.outcomes] == ["ok"]
+
+
+@pytest.mark.parametrize("step", ["deidentify", "infer", "intent durable"])
+async def test_a_deadline_ends_every_wait(step) -> None:
+    stage = Stage(local=False)
+    stage.hold[step] = asyncio.Event()
+    with pytest.raises(DeadlineExceeded):
+        await stage.predict(timeout_ms=10)
+    assert [(o.status, o.reason) for o in stage.outcomes] == [(504, "deadline-exceeded")]
+    assert stage.said[-1] == "outcome durable"
+
+
+async def test_the_deadline_that_the_steps_get_is_the_callers() -> None:
+    stage = Stage()
+    before = time.monotonic()
+    await stage.predict(timeout_ms=5_000)
+    assert before + 5 <= stage.deadlines[0] <= time.monotonic() + 5
+
+
+# -- the record decides ---------------------------------------------------------------------------
+
+
+async def test_a_reply_whose_outcome_does_not_become_durable_is_withheld() -> None:
+    stage = Stage()
+    stage.fail["outcome durable"] = AuditUnavailable()
+    with pytest.raises(AuditUnavailable):
+        await stage.predict()
+    assert stage.slot.released == 1
+
+
+async def test_a_refusal_whose_outcome_does_not_become_durable_is_told_as_such() -> None:
+    stage = Stage()
+    stage.fail["infer"] = EngineUnavailable()
+    stage.fail["outcome durable"] = AuditUnavailable()
+    with pytest.raises(AuditUnavailable):
+        await stage.predict()
+
+
+class Broken:
+    """A sink whose disk takes so many commits and no more."""
+
+    def __init__(self, commits: int) -> None:
+        self.left = commits
+
+    def append(self, entries) -> None:
+        if self.left < len(entries):
+            raise AuditUnavailable(reason="disk-full")
+        self.left -= len(entries)
+
+    def seal(self) -> None:
+        pass
+
+    probe = close = seal
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+async def test_with_the_real_recorder_a_broken_disk_withholds_the_reply(commits) -> None:
+    stage = Stage()
+    recorder = Recorder(Broken(commits), queue=100)
+    recorder.start()
+    stage.flow.recorder = recorder
+    try:
+        with pytest.raises(AuditUnavailable):
+            await stage.predict()
+    finally:
+        await recorder.close()
+
+
+# -- room -----------------------------------------------------------------------------------------
+
+
+async def test_room_is_held_while_the_request_runs_and_given_back_once() -> None:
+    stage = Stage(concurrency=1)
+    in_flight = IN_FLIGHT._value.get()
+    stage.hold["infer"] = asyncio.Event()
+    running = asyncio.create_task(stage.predict())
+    await stage.reached.setdefault("infer", asyncio.Event()).wait()
+    assert stage.admission.in_flight == 1
+    assert IN_FLIGHT._value.get() == in_flight + 1
+    slot = stage.slot
+    with pytest.raises(TooManyInFlight):
+        await stage.predict()
+    stage.hold["infer"].set()
+    await running
+    assert slot.released == 1
+    assert stage.admission.in_flight == 0
+    assert IN_FLIGHT._value.get() == in_flight
+    await stage.predict()
+
+
+async def test_long_texts_are_tokenized_off_the_event_loop(monkeypatch) -> None:
+    stage = Stage()
+    threads: list[int] = []
+    long = Deidentified(CleanText("word " * 1000), (), (), "safe_harbor", "a" * 64)
+    served = ServedModel(
+        MODEL,
+        lambda text: threads.append(threading.get_ident()) or Encoding(([1],)),
+        stage._postprocess,
+    )
+    stage.flow.models = {"sentiment": served}
+    await stage.predict()
+
+    async def deidentify(text, *, policy, context, deadline):
+        return long
+
+    monkeypatch.setattr(stage, "deidentify", deidentify)
+    await stage.predict()
+    assert threads[0] == threading.get_ident()
+    assert threads[1] != threading.get_ident()

@@ -1,0 +1,180 @@
+"""Reading a body: bounded in size and time; and the watch on a caller that leaves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from wardgate.errors import BodyIncomplete, BodyTimeout, BodyTooLarge, ContentTypeUnsupported
+from wardgate.web.body import CallerLeft, check_headers, read, watched
+
+JSON = b"application/json"
+
+
+def scope(*headers: tuple[bytes, bytes]) -> dict[str, object]:
+    return {"headers": headers}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"application/json",
+        b"Application/JSON",
+        b"application/json ; charset=utf-8",
+        b'application/json; charset="UTF-8"',
+        b"application/json;charset=utf8",
+    ],
+)
+def test_json_in_utf8_is_taken(value) -> None:
+    check_headers(scope((b"content-type", value)), media_type=JSON, limit=10)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"text/plain",
+        b"",
+        b"application/jsonp",
+        b"application/problem+json",
+        b"application/json; charset=latin-1",
+        b"application/json; charset=utf-8; boundary=x",
+        b"multipart/form-data; boundary=application/json",
+        b"\xff",
+    ],
+)
+def test_any_other_type_is_refused(value) -> None:
+    with pytest.raises(ContentTypeUnsupported):
+        check_headers(scope((b"content-type", value)), media_type=JSON, limit=10)
+
+
+def test_a_body_without_a_type_is_refused() -> None:
+    with pytest.raises(ContentTypeUnsupported):
+        check_headers(scope(), media_type=JSON, limit=10)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"br", b"GZIP", b"gzip, identity"])
+def test_a_compressed_body_is_refused(coding) -> None:
+    given = scope((b"content-type", JSON), (b"content-encoding", coding))
+    with pytest.raises(ContentTypeUnsupported):
+        check_headers(given, media_type=JSON, limit=10)
+
+
+def test_identity_is_no_compression() -> None:
+    check_headers(
+        scope((b"content-encoding", b"Identity"), (b"content-type", JSON)), media_type=JSON, limit=1
+    )
+
+
+@pytest.mark.parametrize(("length", "fits"), [(b"10", True), (b"11", False), (b"9" * 40, False)])
+def test_a_declared_length_beyond_the_limit_is_refused(length, fits) -> None:
+    given = scope((b"content-type", JSON), (b"content-length", length))
+    if fits:
+        check_headers(given, media_type=JSON, limit=10)
+    else:
+        with pytest.raises(BodyTooLarge, match="10 bytes"):
+            check_headers(given, media_type=JSON, limit=10)
+
+
+class Sender:
+    """The messages of one request; then nothing comes until `leave`."""
+
+    def __init__(self, *chunks: bytes | None, more: bool = False) -> None:
+        last = len(chunks) - 1
+        self.messages = [
+            {"type": "http.disconnect"}
+            if chunk is None
+            else {"type": "http.request", "body": chunk, "more_body": more or place < last}
+            for place, chunk in enumerate(chunks)
+        ]
+        self.asked = 0
+        self.left = asyncio.Event()
+
+    async def __call__(self) -> dict[str, object]:
+        self.asked += 1
+        if self.messages:
+            return self.messages.pop(0)
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("chunks", [[b"abc"], [b"a", b"bc"], [b"", b"abc", b""], [b"abc", b""]])
+async def test_a_body_is_read_whole(chunks) -> None:
+    assert await read(Sender(*chunks), limit=3, seconds=5) == b"abc"
+
+
+async def test_a_body_past_the_limit_is_refused_without_reading_on() -> None:
+    sender = Sender(b"ab", b"cd", b"ef")
+    with pytest.raises(BodyTooLarge):
+        await read(sender, limit=3, seconds=5)
+    assert sender.asked == 2
+
+
+async def test_a_body_that_breaks_off_is_refused() -> None:
+    with pytest.raises(BodyIncomplete):
+        await read(Sender(b"ab", None), limit=3, seconds=5)
+
+
+async def test_a_body_that_does_not_come_is_refused() -> None:
+    with pytest.raises(BodyTimeout):
+        await read(Sender(b"ab", more=True), limit=3, seconds=0.01)
+
+
+async def test_a_caller_that_leaves_ends_the_work() -> None:
+    sender = Sender()
+    ended = False
+
+    async def work() -> None:
+        nonlocal ended
+        sender.left.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+
+    with pytest.raises(CallerLeft):
+        await watched(work(), sender)
+    assert ended
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_caller_that_stays_gets_the_result_and_quick_work_is_not_watched() -> None:
+    sender = Sender()
+
+    async def work() -> str:
+        return "done"
+
+    assert await watched(work(), sender) == "done"
+    assert sender.asked == 0
+
+
+async def test_an_error_of_the_work_passes_through() -> None:
+    async def work() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await watched(work(), Sender())
+
+
+async def test_a_cancellation_from_elsewhere_is_no_caller_that_left() -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(watched(work(), Sender()))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_messages_before_the_disconnect_are_passed_over() -> None:
+    sender = Sender(b"")
+    sender.left.set()
+    with pytest.raises(CallerLeft):
+        await watched(asyncio.Event().wait(), sender)
+    assert sender.asked == 2
