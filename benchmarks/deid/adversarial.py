@@ -8,11 +8,28 @@ from __future__ import annotations
 import random
 
 _RANDOM = random.Random(7)
-_WORDS = "patient denies chest pain on exertion and reports mild dyspnea since last visit ".split()
+_WORDS = [
+    "patient",
+    "denies",
+    "chest",
+    "pain",
+    "on",
+    "exertion",
+    "and",
+    "reports",
+    "mild",
+    "dyspnea",
+    "since",
+    "last",
+    "visit",
+]
 
 
 def _unicode() -> str:
-    return "".join(chr(_RANDOM.choice((_RANDOM.randrange(32, 0xD800), _RANDOM.randrange(0xE000, 0x1FFFF)))) for _ in range(4000))
+    return "".join(
+        chr(_RANDOM.choice((_RANDOM.randrange(32, 0xD800), _RANDOM.randrange(0xE000, 0x1FFFF))))
+        for _ in range(4000)
+    )
 
 
 PIECES: dict[str, str] = {

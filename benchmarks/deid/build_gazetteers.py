@@ -40,8 +40,10 @@ def lower_case_words(root: Path) -> Counter[str]:
                  "primock57_text/text.jsonl", "tab144/gold_train.jsonl", "wikigold/gold.jsonl",
                  "aci_natural_en/gold_dev.jsonl", "presidio_templates/templates.txt"):  # fmt: skip
         for line in (root / path).read_text(encoding="utf-8", errors="replace").splitlines():
-            record = json.loads(line) if line.startswith("{\"") else {"text": line}
-            if record["text"].islower() or "dialogue" in str(record.get("id", "")) and "D2N" in str(record["id"]):
+            record = json.loads(line) if line.startswith('{"') else {"text": line}
+            if record["text"].islower() or (
+                "dialogue" in str(record.get("id", "")) and "D2N" in str(record["id"])
+            ):
                 continue
             counts.update(w for w in WORD.findall(record["text"]) if w.islower())
     return counts
@@ -50,22 +52,55 @@ def lower_case_words(root: Path) -> Counter[str]:
 def main() -> None:
     root = Path(sys.argv[1])
     prose = lower_case_words(root)
-    philter = {plain(w) for w in json.loads((root / "gaz_philter/whitelist_plus_fps_091718_nonames.json").read_text())}
+    philter = {
+        plain(w)
+        for w in json.loads(
+            (root / "gaz_philter/whitelist_plus_fps_091718_nonames.json").read_text()
+        )
+    }
     common = {w for w, n in prose.items() if n >= RARE_IN_TEXT}
 
     first_rank: list[str] = []
     for path in ("dist.female.first", "dist.male.first"):
-        first_rank += [l.split()[0].lower() for l in (root / "gaz_census1990" / path).read_text().splitlines()]
+        first_rank += [
+            line.split()[0].lower()
+            for line in (root / "gaz_census1990" / path).read_text().splitlines()
+        ]
     first = set(first_rank)
-    last_rank = [l.split()[0].lower() for l in (root / "gaz_census1990/dist.all.last").read_text().splitlines()]
+    last_rank = [
+        line.split()[0].lower()
+        for line in (root / "gaz_census1990/dist.all.last").read_text().splitlines()
+    ]
     last = set(last_rank[:SURNAMES])
     synthea = (root / "gaz_synthea/names.yml").read_text(encoding="utf-8")
-    for kind, names in re.findall(r"^  (M|F|family): \[(.*?)\]", synthea, re.M | re.S):
+    for kind, names in re.findall(r"^  (M|F|family): \[(.*?)\]", synthea, re.MULTILINE | re.DOTALL):
         words = {plain(n.strip()) for n in names.split(",")}
         (first if kind != "family" else last).update(w for w in words if " " not in w)
-    world = lambda f: {plain(w.strip()) for w in (root / "gaz_names_world" / f).read_text(encoding="utf-8", errors="replace").split()}
-    first |= {w for w in world("first_names_us.txt") | world("first_names_es.txt")  if w not in philter}
-    for code in ("cn", "cz", "es", "fr", "hi", "ie", "il", "it", "kr", "ne", "pl", "pt", "uk", "gk"):
+    world = lambda f: {
+        plain(w.strip())
+        for w in (root / "gaz_names_world" / f)
+        .read_text(encoding="utf-8", errors="replace")
+        .split()
+    }
+    first |= {
+        w for w in world("first_names_us.txt") | world("first_names_es.txt") if w not in philter
+    }
+    for code in (
+        "cn",
+        "cz",
+        "es",
+        "fr",
+        "hi",
+        "ie",
+        "il",
+        "it",
+        "kr",
+        "ne",
+        "pl",
+        "pt",
+        "uk",
+        "gk",
+    ):
         last |= {w for w in world(f"surnames_{code}.txt") if w not in philter}
     shape = re.compile(r"[a-z][a-z'-]+$")
     first = {w for w in first if shape.match(w)}

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).parent))
-import adversarial  # noqa: E402
+import adversarial
 
-from wardgate import Deidentifier  # noqa: E402
+from wardgate import Deidentifier
 
 NOTE = (
     "The patient is a 55-year-old male seen in clinic with chest pain. BP 120/80, HR 72. "
@@ -105,7 +105,10 @@ def main() -> None:
                     "P": round(out["token"]["P"], 4),
                     "R": round(out["token"]["R"], 4),
                     "token_R": {k: round(v["token_R"], 3) for k, v in out["by_label"].items()},
-                    "overlap_P": {k: (v["spans"], round(v["overlap_P"], 3)) for k, v in out["by_pred_label"].items()},
+                    "overlap_P": {
+                        k: (v["spans"], round(v["overlap_P"], 3))
+                        for k, v in out["by_pred_label"].items()
+                    },
                 }
         result["quality"] = quality
         result["spans_per_kB_of_prose"] = {

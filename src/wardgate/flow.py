@@ -24,7 +24,7 @@ from wardgate.auth.authenticate import Authenticator
 from wardgate.deid.detector import Detector
 from wardgate.engine.base import Engine
 from wardgate.errors import DeadlineExceeded, ModelUnknown, ProxyRefused, WardgateError
-from wardgate.telemetry import HOP_SECONDS, IN_FLIGHT, PHI_SPANS, REFUSALS, Hops
+from wardgate.telemetry import IN_FLIGHT, PHI_SPANS, REFUSALS, Hops
 from wardgate.types import (
     PHI,
     CleanText,
@@ -267,8 +267,7 @@ class Flow:
             durable = self._outcome(admitted, intent, 200, "ok", reply)
         await durable
         admitted.hops.mark("outcome")
-        for hop, seconds in admitted.hops.seconds.items():
-            HOP_SECONDS.labels(hop).observe(seconds)
+        admitted.hops.observe()
         if refused is not None:
             raise refused
         assert reply is not None

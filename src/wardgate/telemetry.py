@@ -93,3 +93,11 @@ class Hops:
     def microseconds(self) -> dict[str, int]:
         """Return whole microseconds by hop."""
         return {hop: int(seconds * 1e6) for hop, seconds in self.seconds.items()}
+
+    def observe(self) -> None:
+        """Add the hops to the metrics."""
+        for hop, seconds in self.seconds.items():
+            _HOP_SECONDS[hop].observe(seconds)
+
+
+_HOP_SECONDS = {hop: HOP_SECONDS.labels(hop) for hop in HOPS}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx
 
@@ -46,7 +46,9 @@ def descendants(pid: int) -> dict[int, str]:
     while pending:
         for child in parents.get(pending.pop(), ()):
             with contextlib.suppress(OSError):
-                found[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found[child] = (
+                    Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                )
             pending.append(child)
     return found
 
@@ -134,7 +136,9 @@ class Gateway:
         return command("audit", "verify", "--state", str(self.state))
 
 
-def command(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, cwd: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(
         [sys.executable, "-m", "wardgate", *arguments],
@@ -156,7 +160,7 @@ def launched(
     Core files are allowed, and go to a working folder of its own. `file_bytes` bounds every file
     that it writes: a full disk, as far as SQLite can tell.
     """
-    for name in ("state", "tmp", "cwd"):
+    for name in ("state", "tmp", "cwd", "user"):
         (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def limits() -> None:
@@ -166,8 +170,8 @@ def launched(
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
 
-    with open_output(home, "stdout") as out, open_output(home, "stderr") as err:
-        popen = subprocess.Popen(  # noqa: PLW1509 -- only sets limits
+    with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as err:
+        popen = subprocess.Popen(
             [sys.executable, "-m", "wardgate", program, "--port", "0", *flags],
             cwd=home / "cwd",
             env={
@@ -175,6 +179,8 @@ def launched(
                 **QUICK,
                 "WARDGATE_STATE": str(home / "state"),
                 "TMPDIR": str(home / "tmp"),
+                "HOME": str(home / "user"),
+                "XDG_CACHE_HOME": str(home / "user"),
                 **env,
             },
             stdout=out,
@@ -194,10 +200,6 @@ def launched(
                 os.kill(pid, signal.SIGKILL)
 
 
-def open_output(home: Path, name: str) -> IO[bytes]:
-    return (home / name).open("ab")
-
-
 @contextlib.contextmanager
 def gateway(home: Path, *flags: str, **options: Any) -> Iterator[Gateway]:
     """Start a gateway and wait until it says that it is ready."""
@@ -211,7 +213,9 @@ def await_ready(found: Gateway) -> None:
 
     def line() -> list[str]:
         assert found.popen.poll() is None, found.stderr
-        lines = [each for each in found.stdout.splitlines(keepends=True) if each.startswith("ready ")]
+        lines = [
+            each for each in found.stdout.splitlines(keepends=True) if each.startswith("ready ")
+        ]
         return lines[-1].split() if lines and lines[-1].endswith("\n") else []
 
     words = until(line, 60, "ready")

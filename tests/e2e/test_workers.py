@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from tests.e2e.processes import Gateway, alive, descendants, gateway, launched, until
 
 NOTE = {"model": "sentiment", "text": "Dr. Thaddeus Okonkwo was kind and the pain is gone."}
@@ -35,6 +34,10 @@ class Load:
         self._headers = found.bearer()
         self._url = found.url
         self._lock = threading.Lock()
+        with found.client(headers=self._headers) as client:
+            answer = client.post("/v1/predict", json=NOTE).json()
+        self._right = answer["label"], answer["text"]
+        assert "Okonkwo" not in answer["text"]
         self._threads = [
             threading.Thread(target=self._call, args=(number,)) for number in range(callers)
         ]
@@ -70,7 +73,8 @@ class Load:
 
     def _check(self, reply: httpx.Response) -> None:
         if reply.status_code == 200:
-            right = reply.json()["label"] == "positive" and "Okonkwo" not in reply.text
+            answer = reply.json()
+            right = (answer["label"], answer["text"]) == self._right
         else:
             right = (
                 reply.status_code == 503
@@ -182,5 +186,3 @@ def test_no_process_outlives_a_supervisor_that_is_killed(running: Gateway) -> No
     until(lambda: not any(map(alive, pids)), 20, "all have ended by themselves")
     assert "Traceback" not in running.stderr
     assert running.verify().returncode == 0
-
-

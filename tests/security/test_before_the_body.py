@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-
 from tests.conftest import problem_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -20,8 +20,8 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-
 from tests.e2e.processes import Gateway, gateway, until
+
 from wardgate.auth.issuer import AUDIENCE, ISSUER, DevelopmentIssuer
 from wardgate.types import EntityType
 
@@ -76,7 +76,9 @@ class Needles:
         # A plain hash of a short value can be found by trying values.
         for value in [*values, NOTE]:
             digest = hashlib.sha256(value.encode())
-            self.forms[digest.digest()] = self.forms[digest.hexdigest().encode()] = f"hash of {value}"
+            self.forms[digest.digest()] = self.forms[digest.hexdigest().encode()] = (
+                f"hash of {value}"
+            )
 
     def _add(self, value: str, raw: bytes) -> None:
         text = raw.decode()
@@ -200,7 +202,9 @@ CLAIMS = {
 }
 
 
-def signed(found: Gateway, *, key: Any = None, header: dict[str, Any] | None = None, **claims: Any) -> str:
+def signed(
+    found: Gateway, *, key: Any = None, header: dict[str, Any] | None = None, **claims: Any
+) -> str:
     """Sign a token with the development issuer's key, or with another."""
     issuer = DevelopmentIssuer.open(found.state)
     now = int(time.time())
@@ -262,7 +266,9 @@ def test_refused_callers_leave_nothing(sender: Sender) -> None:
         "three parts": f"{MARK}.{MARK}.{MARK}",
         "expired": signed(found, **past),
         "wrong signature": signed(found, key=other),
-        "identities that nobody verified": signed(found, key=other, sub=MARK, jti=MARK, client_id=MARK),
+        "identities that nobody verified": signed(
+            found, key=other, sub=MARK, jti=MARK, client_id=MARK
+        ),
         "unknown issuer": signed(found, key=other, iss=MARK),
         "unknown key": signed(found, header={"kid": MARK}),
         "type": signed(found, header={"typ": MARK}),
@@ -276,8 +282,14 @@ def test_refused_callers_leave_nothing(sender: Sender) -> None:
     for name, token in tokens.items():
         reply = sender.post("/v1/predict", PREDICT, headers=bearer(token))
         assert reply.status_code == 401, name
-    for value in (f"Basic {base64.b64encode(MARK.encode()).decode()}", MARK, f"Bearer {MARK} {MARK}"):
-        assert sender.post("/v1/predict", PREDICT, headers={"authorization": value}).status_code == 401
+    for value in (
+        f"Basic {base64.b64encode(MARK.encode()).decode()}",
+        MARK,
+        f"Bearer {MARK} {MARK}",
+    ):
+        assert (
+            sender.post("/v1/predict", PREDICT, headers={"authorization": value}).status_code == 401
+        )
     client = sender.client
     assert sender.check(client.post("/v1/predict", json=PREDICT)).status_code == 401
     secret = DevelopmentIssuer.open(found.state).client_secret
@@ -334,7 +346,9 @@ def test_refused_bodies_leave_nothing(sender: Sender, body: Any, status: int) ->
         (json.dumps(PREDICT).encode(), f"application/json; {MARK}", 415),
     ],
 )
-def test_refused_bytes_leave_nothing(sender: Sender, content: bytes, kind: str, status: int) -> None:
+def test_refused_bytes_leave_nothing(
+    sender: Sender, content: bytes, kind: str, status: int
+) -> None:
     token = signed(sender.gateway, sub="bytes")
     headers = {"content-type": kind, **bearer(token)}
     assert sender.post("/v1/predict", content=content, headers=headers).status_code == status
@@ -354,7 +368,9 @@ def test_other_paths_and_methods_leave_nothing(sender: Sender) -> None:
 def test_bytes_that_are_no_request_leave_nothing(sender: Sender) -> None:
     note, mark = NOTE.encode(), MARK.encode()
     token = f"authorization: Bearer {sender.gateway.token(subject='wire')}\r\n".encode()
-    post = b"POST /v1/predict HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n" + token
+    post = (
+        b"POST /v1/predict HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n" + token
+    )
     for content, status in (
         (note, 400),
         (b"GET /" + mark + b" HTTP/1.1\r\n\r\n", 400),
@@ -406,17 +422,21 @@ def test_processes_that_are_killed_leave_nothing(sender: Sender) -> None:
     until(refused, why="no process for long texts")
     os.kill(found.engine(), signal.SIGABRT)
     until(
-        lambda: sender.post(
-            "/v1/predict", PREDICT, headers=bearer(signed(found, sub=uuid.uuid4().hex))
-        ).status_code
-        == 503,
+        lambda: (
+            sender.post(
+                "/v1/predict", PREDICT, headers=bearer(signed(found, sub=uuid.uuid4().hex))
+            ).status_code
+            == 503
+        ),
         why="no engine",
     )
     until(
-        lambda: sender.post(
-            "/v1/predict", PREDICT, headers=bearer(signed(found, sub=uuid.uuid4().hex))
-        ).status_code
-        == 200,
+        lambda: (
+            sender.post(
+                "/v1/predict", PREDICT, headers=bearer(signed(found, sub=uuid.uuid4().hex))
+            ).status_code
+            == 200
+        ),
         why="a new engine",
     )
 
@@ -442,7 +462,9 @@ def test_every_kind_of_failure_was_seen_and_nothing_was_kept(sender: Sender) -> 
     report = sender.gateway.verify()
     assert report.returncode == 0, report.stdout
     records = b"".join(
-        path.read_bytes() for path in files(sender.gateway.state / "audit") if path.suffix != ".heads"
+        path.read_bytes()
+        for path in files(sender.gateway.state / "audit")
+        if path.suffix != ".heads"
     )
     for identity in (b"flood", b"canary", b"tester", b"bodies-422"):  # recorded by design
         assert identity in records

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from tests.e2e.processes import Gateway, alive, gateway, until
 
 NOTE = "Patient: Thaddeus Okonkwo, MRN: 84720913, seen 07/22/1951. " * 3000
@@ -33,7 +32,7 @@ def _cores_are_written(tmp_path_factory: pytest.TempPathFactory) -> None:
         hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 
-    subprocess.run([sys.executable, "-c", CRASH], cwd=folder, preexec_fn=limits, check=False)  # noqa: PLW1509
+    subprocess.run([sys.executable, "-c", CRASH], cwd=folder, preexec_fn=limits, check=False)
     if not any(folder.iterdir()):
         pytest.skip("this machine writes no core files into the working folder")
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from tests.conftest import problem_of
 from tests.e2e.processes import Gateway, gateway
 

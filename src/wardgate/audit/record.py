@@ -1,6 +1,9 @@
 """The audit as a request sees it: hand a record in, await the moment it is durable.
 
-Group commit has no timer: one thread takes what is queued as soon as the last commit has returned.
+Group commit has no timer: one thread takes what is handed over as soon as the last commit has
+returned. What one turn of the loop queues is handed over together. An intent that nobody awaits yet
+waits up to 10 ms for its outcome, which shares its commit: the text it is about stays in this
+process until then.
 The queue is bounded; a full one refuses at once. An intent takes room for its outcome too, so that
 an outcome always finds room. Results come back to the event loop with one call for each group.
 """
@@ -26,6 +29,8 @@ REFUSALS_SECONDS: Final = 10.0
 """One record of refusals in this time."""
 _GROUP: Final = 512
 """Records in one commit at most, so that its waiters are not held up for long."""
+_INTENT_SECONDS: Final = 0.01
+"""How long an intent that nobody awaits may wait for company."""
 _LATE: Final = "The audit record did not become durable in time."
 
 
@@ -48,11 +53,17 @@ class Sink(Protocol):
 class Ticket:
     """A record on its way; await it to know it durable. Awaiting a durable one costs nothing."""
 
-    __slots__ = ("after", "done", "entry", "error", "since", "waiters")
+    __slots__ = ("after", "done", "entry", "error", "hurry", "since", "waiters")
 
-    def __init__(self, entry: Entry | None, after: Ticket | None, since: float) -> None:
-        """Hold an entry (None only probes the sink) to be written if `after` was written."""
+    def __init__(
+        self, entry: Entry | None, after: Ticket | None, since: float, hurry: Callable[[], None]
+    ) -> None:
+        """Hold an entry (None only probes the sink) to be written if `after` was written.
+
+        `hurry` asks for the tickets not yet handed over to the writer to be so at once.
+        """
         self.entry = entry
+        self.hurry = hurry
         self.after = after
         self.since = since
         self.done = False
@@ -62,6 +73,7 @@ class Ticket:
     def __await__(self) -> Generator[asyncio.Future[None], None, None]:
         """Wait until the record is durable. Raises AuditUnavailable where it never will be."""
         if not self.done:
+            self.hurry()
             waiter = asyncio.get_running_loop().create_future()
             if self.waiters is None:
                 self.waiters = [waiter]
@@ -103,7 +115,10 @@ class Recorder:
         self._room = queue
         self._patience = patience
         self._clock = clock
-        self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Ticket] | None] = SimpleQueue()
+        self._handing: list[Ticket] = []
+        self._hand_timer: asyncio.Handle | None = None
+        self._hurried = False
         self._pending: deque[Ticket] = deque()
         self._owed = 0
         self._refusals = Refusals()
@@ -131,7 +146,7 @@ class Recorder:
             entry = intent_entry(intent, self._clock())
         except ValueError as error:
             raise AuditUnavailable(str(error), reason="audit-not-encodable") from None
-        ticket = self._put(entry)
+        ticket = self._put(entry, soon=False)
         self._owed += 1
         return ticket
 
@@ -173,6 +188,7 @@ class Recorder:
             return
         self._flush()
         self._closing = True
+        self._hand_over()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join, self._patience)
         for timer in (self._flush_timer, self._watch_timer):
@@ -182,15 +198,39 @@ class Recorder:
 
     # -- on the event loop ------------------------------------------------------------------------
 
-    def _put(self, entry: Entry | None, after: Ticket | None = None) -> Ticket:
+    def _put(
+        self, entry: Entry | None, after: Ticket | None = None, *, soon: bool = True
+    ) -> Ticket:
         if self._closing or self._thread is None:
             raise AuditUnavailable("The audit is closed.", reason="audit-closed")
-        ticket = Ticket(entry, after, self._loop.time())
+        ticket = Ticket(entry, after, self._loop.time(), self._hurry)
         self._pending.append(ticket)
-        self._queue.put(ticket)
+        self._handing.append(ticket)
+        if soon:
+            self._hurry()
+        elif self._hand_timer is None:
+            self._hand_timer = self._loop.call_later(_INTENT_SECONDS, self._hand_over)
         if self._watch_timer is None:
             self._watch_timer = self._loop.call_later(1.0, self._watch)
         return ticket
+
+    def _hurry(self) -> None:
+        """Hand over at the end of this turn of the loop."""
+        if self._handing and not self._hurried:
+            self._hurried = True
+            if self._hand_timer is not None:
+                self._hand_timer.cancel()
+            self._hand_timer = self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the writer thread what is queued: one wake-up for all of it."""
+        if self._hand_timer is not None:
+            self._hand_timer.cancel()
+            self._hand_timer = None
+        self._hurried = False
+        tickets, self._handing = self._handing, []
+        for start in range(0, len(tickets), _GROUP // 2):
+            self._queue.put(tickets[start : start + _GROUP // 2])
 
     def _offer(self, entry: Entry) -> None:
         """Queue an entry that nobody waits for; keep it for later where there is no room."""
@@ -242,14 +282,14 @@ class Recorder:
         closing = False
         while not closing:
             group: list[Ticket] = []
-            ticket = self._queue.get()
+            tickets = self._queue.get()
             try:
-                while ticket is not None:
-                    group.append(ticket)
-                    if len(group) == _GROUP:
+                while tickets is not None:
+                    group += tickets
+                    if len(group) > _GROUP // 2:
                         break
-                    ticket = self._queue.get_nowait()
-                closing = ticket is None
+                    tickets = self._queue.get_nowait()
+                closing = tickets is None
             except Empty:
                 pass
             if group:

@@ -61,13 +61,7 @@ def card(digits: str) -> bool:
 def ssn(digits: str) -> bool:
     """Whether nine digits may be a Social Security number: area, group and serial in use (SSA, 2011)."""
     area, group, serial = digits[:3], digits[3:5], digits[5:]
-    return (
-        len(digits) == 9
-        and area != "000"
-        and area != "666"
-        and group != "00"
-        and serial != "0000"
-    )
+    return len(digits) == 9 and area not in {"000", "666"} and group != "00" and serial != "0000"
 
 
 def vin(text: str) -> bool:
@@ -134,7 +128,11 @@ def ipv6(text: str) -> bool:
         groups[-1:] = ["0", "0"]
     gaps = text.count("::")
     if gaps:
-        if gaps > 1 or ":::" in text or len(groups) > (9 if text[:2] == "::" or text[-2:] == "::" else 8):
+        if (
+            gaps > 1
+            or ":::" in text
+            or len(groups) > (9 if text[:2] == "::" or text[-2:] == "::" else 8)
+        ):
             return False
         if (text[0] == ":" and text[1] != ":") or (text[-1] == ":" and text[-2] != ":"):
             return False

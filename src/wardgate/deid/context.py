@@ -54,7 +54,26 @@ WEAK: dict[str, EntityType] = {
 }  # fmt: skip
 """Words that say so only with a mark of a number (`#`, `no`, `id`, `:`) or for a code of six or more."""
 
-_MARKS = frozenset({"#", ":", "=", "no", "num", "number", "numbers", "nbr", "nr", "id", "ids", "identifier", "code", "numero", "ending", "ssn"})
+_MARKS = frozenset(
+    {
+        "#",
+        ":",
+        "=",
+        "no",
+        "num",
+        "number",
+        "numbers",
+        "nbr",
+        "nr",
+        "id",
+        "ids",
+        "identifier",
+        "code",
+        "numero",
+        "ending",
+        "ssn",
+    }
+)
 _FILLERS = _MARKS | frozenset(
     {"is", "was", "the", "of", "in", "on", "for", "with", "last", "four", "digits", "s", "his", "her",
      "my", "their", "your", "a", "to", "me", "us", "him", "them", "security", "as", "same", "new", "old", "current", "ends", "ended"}
@@ -97,4 +116,10 @@ def label_left(lowered: str, start: int) -> tuple[EntityType | None, bool, bool]
 
 def last_word(lowered: str, start: int) -> str:
     """Return the word left of `start` on its line, without the marks between; "" at a line's start."""
-    return lowered[start - 16 if start > 16 else 0 : start].rstrip(_AFTER_WORD).rpartition("\n")[2].rpartition(" ")[2].lstrip("(")
+    return (
+        lowered[start - 16 if start > 16 else 0 : start]
+        .rstrip(_AFTER_WORD)
+        .rpartition("\n")[2]
+        .rpartition(" ")[2]
+        .lstrip("(")
+    )

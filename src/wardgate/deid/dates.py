@@ -28,24 +28,35 @@ _BIRTH = re.compile(
     r"(?:\bd\.?o\.?b|birth|\bborn|\bb\.|\byob)[a-z ]{0,16}[^a-z0-9]{0,4}(?:on |in |is |was )?\Z"
 )
 _BEFORE_PARTIAL = frozenset(
-    "on since dated date dos dob until till by seen visit admitted admit discharged discharge started start due scheduled surgery d/c "
-    "starting last of through before after effective performed drawn collected received completed from born".split()
+    """
+    on since dated date dos dob until till by seen visit admitted admit discharged discharge
+    started start due scheduled surgery d/c starting last of through before after effective
+    performed drawn collected received completed from born
+    """.split()
 )
 _NOT_DATE_NEXT = re.compile(
     r"[ ]?(?:strength|murmur|systolic|diastolic|pain|scale|tab|pill|cup|dose|of the|ppd|pack|ss|normal|ef|mm|mg|cm|in\b|inch|power|motor"
     r"|reflex|stars|grade|lb|hx|ago|days?|weeks?|hours?|positive|negative|bilateral|throughout|sem\b|lead|upper|lower|right|left|intensity|level|in severity|at rest|with)"
 )
 _BEFORE_MONTH = frozenset(
-    "in since of last next this until till by from through during early late mid to and between on for around before after end "
-    "beginning month date every each".split()
+    """
+    in since of last next this until till by from through during early late mid to and between
+    on for around before after end beginning month date every each
+    """.split()
 )
 _BEFORE_YEAR = frozenset(
-    "in since until till circa from during before after of year by late early mid around about to spring summer fall autumn winter "
-    "yob born b dob birth c".split()
+    """
+    in since until till circa from during before after of year by late early mid around about to
+    spring summer fall autumn winter yob born b dob birth c
+    """.split()
 )
 _UNSURE_BIRTH = frozenset({"in", "during", "early", "late", "mid", "year", "yob", "circa"})
-_ORDINAL = re.compile(r"[Oo](?<![\w].)n[ ]the[ ][0-9]{1,2}(?:st|nd|rd|th)(?=[.,;)!?\n]|[ ]of[ ](?:this|last|next|the)|[ ](?:at|and|for)\b|$)")
-_NOT_AGE_NEXT = re.compile(r"[ -](?:percent|%|history|hx|follow|warranty|prior|ago|survival|risk|old (?:house|home|records|building))")
+_ORDINAL = re.compile(
+    r"[Oo](?<![\w].)n[ ]the[ ][0-9]{1,2}(?:st|nd|rd|th)(?=[.,;)!?\n]|[ ]of[ ](?:this|last|next|the)|[ ](?:at|and|for)\b|$)"
+)
+_NOT_AGE_NEXT = re.compile(
+    r"[ -](?:percent|%|history|hx|follow|warranty|prior|ago|survival|risk|old (?:house|home|records|building))"
+)
 _MOST_LIKELY_AGE = 125
 _WINDOW = 28
 MAX_YEAR = 2100
@@ -78,7 +89,9 @@ def _birth(lowered: str, start: int) -> bool:
     return "b" in near and _BIRTH.search(near) is not None
 
 
-def number(text: str, lowered: str, match: re.Match[str], reference: dt.date | None) -> Candidate | None:
+def number(
+    text: str, lowered: str, match: re.Match[str], reference: dt.date | None
+) -> Candidate | None:
     """Judge a match of `patterns.NUMBERS` with the shape of a date."""
     start, end = match.span()
     shape = match.lastgroup
@@ -106,9 +119,7 @@ def number(text: str, lowered: str, match: re.Match[str], reference: dt.date | N
             year = full_year(int(parts[2]), reference, birth=birth)
         else:
             year = int(parts[2])
-        if month > 12:
-            month, day = day, month
-        elif day <= 12 and day != month and "." in match[0]:
+        if month > 12 or (day <= 12 and day != month and "." in match[0]):
             month, day = day, month
     if not exists(year, month, day):
         return _unreal(shape, match[0], start, end)
@@ -120,7 +131,7 @@ def number(text: str, lowered: str, match: re.Match[str], reference: dt.date | N
 
 
 def _unreal(shape: str | None, text: str, start: int, end: int) -> Candidate | None:
-    """A date with four digits of a year and two slashes that does not exist is a slip of the pen."""
+    """Take a date with a whole year that does not exist for a slip of the pen."""
     if shape == "mdy" and text.count("/") == 2 and text[-4:].isdigit():
         return (start, end, E.DATE, 0.6, (0, 0, 0, False))
     return None
@@ -135,7 +146,9 @@ def _partial(lowered: str, text: str, start: int, end: int) -> Candidate | None:
         return None
     word = last_word(lowered, start)
     if word not in _BEFORE_PARTIAL:
-        line_start = start == 0 or not lowered[max(0, start - 3) : start].rpartition("\n")[2].strip(" -*")
+        line_start = start == 0 or not lowered[max(0, start - 3) : start].rpartition("\n")[2].strip(
+            " -*"
+        )
         if word or not line_start or not _LINE_DATE.match(lowered, end):
             return None
     if _NOT_DATE_NEXT.match(lowered, end) or (word == "from" and not rest and int(day) in _SCALES):
@@ -148,7 +161,9 @@ def _day_month(
 ) -> Candidate | None:
     low = token.lower()
     found = re.search(r"[a-z]{3,}", low.replace(" of ", "    "))
-    if low[1:3].lstrip("0123456789")[:1] == "-" and (span := re.match(r"[0-9]{1,2}-[0-9]{1,2}", low)):
+    if low[1:3].lstrip("0123456789")[:1] == "-" and (
+        span := re.match(r"[0-9]{1,2}-[0-9]{1,2}", low)
+    ):
         return (start, end, E.DATE, 0.9, (_year_in(token[span.end() :]), 0, 0, False))
     if found is None:
         return None
@@ -157,7 +172,12 @@ def _day_month(
         return None
     word = text[start + found.start() : start + found.end()]
     tail = token[found.end() :]
-    if word in {"may", "mar", "march", "dec", "sep", "sept"} and not tail and "of" not in low and found.start() > 2:
+    if (
+        word in {"may", "mar", "march", "dec", "sep", "sept"}
+        and not tail
+        and "of" not in low
+        and found.start() > 2
+    ):
         return None
     birth = _birth(lowered, start)
     digits = re.sub(r"[^0-9]", "", tail)
@@ -176,7 +196,9 @@ def _year_in(text: str) -> int:
     return int(found[0]) if found else 0
 
 
-def months(text: str, lowered: str, reference: dt.date | None, taken: set[int]) -> Iterator[Candidate]:
+def months(
+    text: str, lowered: str, reference: dt.date | None, taken: set[int]
+) -> Iterator[Candidate]:
     """Yield dates with a month by name: `March 3, 2019`, `Mar 2019`, `in March`, `July third`.
 
     Adds to `taken` where the days start, so that they are not read as the start of another date.
@@ -219,7 +241,9 @@ def _lone_month(text: str, lowered: str, word: str, start: int, end: int) -> boo
     if len(low) == 3 and low != "may":
         return left and word[0].isupper()
     if low in {"may", "march", "august"} or word.islower():
-        return left and (low != "may" or word[0].isupper()) and not (low == "march" and word.islower())
+        return (
+            left and (low != "may" or word[0].isupper()) and not (low == "march" and word.islower())
+        )
     return not word.isupper() or left
 
 
@@ -236,7 +260,7 @@ def years(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candid
         if last_word(lowered, start) not in _BEFORE_YEAR:
             continue
         year = int(match[0][:4])
-        sure = _birth(lowered, start) and not last_word(lowered, start) in _UNSURE_BIRTH
+        sure = _birth(lowered, start) and last_word(lowered, start) not in _UNSURE_BIRTH
         if reference is None or shows_over_89(year + sure, 0, 0, reference):
             yield (start, end, E.DATE, 0.8, (0, 0, 0, True))
 
@@ -250,7 +274,9 @@ def age(lowered: str, match: re.Match[str]) -> Candidate | None:
         return None
     if lowered[match.end() - 1] in "rs" and "y" in lowered[end : match.end()]:
         after = lowered[match.end() : match.end() + 5]
-        if not after.startswith((" old", "-old", " of a", " youn")) and not _LIVED.search(lowered, max(0, start - 9), start):
+        if not after.startswith((" old", "-old", " of a", " youn")) and not _LIVED.search(
+            lowered, max(0, start - 9), start
+        ):
             return None
     return (start, end, E.AGE, 0.95, None)
 

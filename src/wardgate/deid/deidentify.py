@@ -6,14 +6,17 @@ process (`pool.py`). It fails closed: any fault inside becomes `DetectorFailed`,
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import gc
 import re
+from collections.abc import Iterator
 from typing import Literal
 
-from wardgate.deid import dates, gazetteer, names, numbers, patterns, places
+from wardgate.deid import dates, gazetteer, names, net, numbers, patterns, places
 from wardgate.deid import policy as policies
 from wardgate.deid.fold import fold
-from wardgate.deid.spans import Candidate, Place, outside, replace, resolve
+from wardgate.deid.spans import Candidate, Place, outside, replace, resolve, rows
 from wardgate.deid.transform import TAG, edits_of
 from wardgate.errors import DetectorFailed, WardgateError
 from wardgate.types import PHI, CleanText, Deidentified, EntityType, Span
@@ -21,6 +24,8 @@ from wardgate.types import PHI, CleanText, Deidentified, EntityType, Span
 Reference = dt.date | Literal["today"] | None
 """The date that years are measured against: the note's own, today, or None for unknown."""
 
+_LONG = 8_192
+"""Code points from which a text may hold enough spans to set off a collection."""
 _DIGIT = re.compile(r"[0-9]")
 _DATE_SHAPES = frozenset({"iso", "mdy", "my", "ym", "md", "dmon"})
 
@@ -63,11 +68,29 @@ class Deidentifier:
             raw = text.reveal() if isinstance(text, PHI) else text
             reference = _today() if reference_date == "today" else reference_date
             assert not isinstance(reference, str)
-            return _deidentify(raw, chosen, reference, self._words)
+            with _collector_paused(len(raw)):
+                return _deidentify(raw, chosen, reference, self._words)
         except WardgateError:
             raise
         except Exception:  # noqa: BLE001 -- whatever failed, the text must not pass or be told
             raise DetectorFailed from None
+
+
+@contextlib.contextmanager
+def _collector_paused(chars: int) -> Iterator[None]:
+    """Keep the cyclic collector out of a long text.
+
+    Nothing here makes a cycle, but ten thousand spans would set off a walk over every object of the
+    process, which takes longer than the detection.
+    """
+    if chars < _LONG or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _today() -> dt.date:
@@ -84,7 +107,7 @@ def _deidentify(
     spans: tuple[Span, ...] = ()
     if found:
         starts, ends, labels, scores, _ = zip(*found, strict=True)
-        spans = tuple(map(Span, starts, ends, labels, scores))
+        spans = rows(Span, starts, ends, labels, scores)
     edits = edits_of(text, found, policy, reference)
     clean, alignment = replace(text, edits)
     return Deidentified(
@@ -96,9 +119,7 @@ def _deidentify(
     )
 
 
-def detect(
-    text: str, reference: dt.date | None, words: gazetteer.Gazetteer
-) -> list[Candidate]:
+def detect(text: str, reference: dt.date | None, words: gazetteer.Gazetteer) -> list[Candidate]:
     """Return candidates in folded text; they may overlap. What an earlier pass wrote is left alone."""
     lowered = text.lower()
     taken: set[int] = set()
@@ -111,14 +132,14 @@ def detect(
         found += dates.years(text, lowered, reference)
         taken.update(c[0] for c in found if c[4] is Place.ZIP)
         found += numbers.codes(text, lowered, taken, words.common)
-        found += numbers.numbered(text, lowered)
+        found += net.numbered(text, lowered)
     else:
         found += dates.months(text, lowered, reference, taken)
         found += names.find(text, lowered, words)
     found += names.spoken(text, lowered, words)
     found += dates.ages(text, lowered)
-    found += numbers.net(text, lowered)
-    found += numbers.hidden(text)
+    found += net.net(text, lowered)
+    found += net.hidden(text)
     if "[" in text or "**" in text or "90+" in text:
         return outside(found, [match.span() for match in TAG.finditer(text)])
     return found
@@ -147,3 +168,9 @@ def _shapes(
         if candidate is not None:
             found.append(candidate)
             taken.add(match.start())
+    for match in patterns.GROUPS.finditer(text):
+        start, end = match.span()
+        if start not in taken:
+            candidate = numbers.groups(lowered, match[0], start, end)
+            if candidate is not None:
+                found.append(candidate)

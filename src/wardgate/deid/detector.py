@@ -9,6 +9,7 @@ from wardgate.deid import policy as policies
 from wardgate.deid.deidentify import Deidentifier
 from wardgate.deid.pool import LongTextPool
 from wardgate.deid.pseudonym import Pseudonyms
+from wardgate.errors import DeadlineExceeded, DetectorFailed, Overloaded
 from wardgate.types import PHI, Deidentified, RequestContext
 
 
@@ -48,11 +49,16 @@ class Detector:
         """Return de-identified text; `deadline` in seconds of `time.monotonic()`.
 
         Years are measured against the note's own date where the caller gave it, else against today.
-        Raises PolicyUnknown, DetectorFailed or Overloaded.
+        Raises PolicyUnknown, DetectorFailed, Overloaded or DeadlineExceeded.
         """
-        return await self._pool.deidentify(
-            text,
-            policy=policy,
-            reference_date=context.reference_date or "today",
-            timeout=max(0.0, deadline - time.monotonic()),
-        )
+        try:
+            return await self._pool.deidentify(
+                text,
+                policy=policy,
+                reference_date=context.reference_date or "today",
+                timeout=max(0.0, deadline - time.monotonic()),
+            )
+        except (DetectorFailed, Overloaded):
+            if time.monotonic() >= deadline:
+                raise DeadlineExceeded from None
+            raise

@@ -30,9 +30,7 @@ def load() -> Gazetteer:
     )
     eponyms = _read("eponyms")
     long = frozenset(word for word in first if len(word) > 2)
-    return Gazetteer(
-        first, last, common, eponyms, cities, long - common - eponyms, first | last
-    )
+    return Gazetteer(first, last, common, eponyms, cities, long - common - eponyms, first | last)
 
 
 def _read(name: str) -> frozenset[str]:

@@ -6,8 +6,6 @@ signs, doses, laboratory values, spine levels and billing codes are none of thes
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 
@@ -42,7 +40,26 @@ _NOT_IDS = re.compile(
     r"|grade|stage|type|level|phase|vitamin|omega|[0-9]{1,6}(?:x[0-9]|st|nd|rd|th|mg|ml|mcg|g|kg|cm|mm|cc|hr|h|wk|mo|d|yo|y|s|lb|in|ft|k|am|pm|bid|tid)\b"
     r"|[0-9]{1,6}-(?:year|month|week|day|hour|minute|fold|point|lead|item|french|mg|ml|cm|mm|gauge|pound))"
 )
-_HEADER_CODES = frozenset({"cpt", "icd", "loinc", "ndc", "hcpcs", "snomed", "rxnorm", "drg", "codes", "code", "cvx", "orpha", "omim", "pmid", "doi", "nct"})
+_HEADER_CODES = frozenset(
+    {
+        "cpt",
+        "icd",
+        "loinc",
+        "ndc",
+        "hcpcs",
+        "snomed",
+        "rxnorm",
+        "drg",
+        "codes",
+        "code",
+        "cvx",
+        "orpha",
+        "omim",
+        "pmid",
+        "doi",
+        "nct",
+    }
+)
 _ID_LENGTH = 4
 _CENTURIES = frozenset({"18", "19", "20"})
 _BARE_ID_DIGITS = 8
@@ -54,7 +71,7 @@ def shapes(text: str, lowered: str, match: re.Match[str]) -> Candidate | None:
     shape = match.lastgroup
     if shape == "phone":
         start = _phone_start(text, start)
-        return (start, _extension(text, end), _phone_label(lowered, start), 0.9, None)
+        return (start, _extension(text, end), phone_label(lowered, start), 0.9, None)
     if shape == "ssn":
         digits = match[0][:3] + match[0][4:6] + match[0][7:]
         certain = checks.ssn(digits)
@@ -74,7 +91,9 @@ def shapes(text: str, lowered: str, match: re.Match[str]) -> Candidate | None:
         return None
     if shape == "ip":
         address = match[0].split("/")[0]
-        if checks.ipv4(address) and not lowered[max(0, start - 9) : start].endswith(("version ", "v")):
+        if checks.ipv4(address) and not lowered[max(0, start - 9) : start].endswith(
+            ("version ", "v")
+        ):
             return (start, end, E.IP, 0.9, None)
         return None
     if shape == "card":
@@ -88,12 +107,10 @@ def shapes(text: str, lowered: str, match: re.Match[str]) -> Candidate | None:
         if marked or end - start > _SHORT_CASE:
             return (start, end, label or E.OTHER_ID, 0.7, None)
         return None
-    if shape == "groups":
-        return _groups(lowered, match[0], start, end)
     return None
 
 
-def _groups(lowered: str, token: str, start: int, end: int) -> Candidate | None:
+def groups(lowered: str, token: str, start: int, end: int) -> Candidate | None:
     """Judge groups of digits: a number that a label announces, or one too long for a measurement."""
     digits = len(_DIGITS.findall(token))
     if digits < _FEWEST_IN_GROUPS:
@@ -113,7 +130,11 @@ def _phone_start(text: str, start: int) -> int:
     at = start
     if at and text[at - 1] in " -.":
         at -= 1
-    if at and text[at - 1] == "1" and not (at > 1 and (text[at - 2].isalnum() or text[at - 2] in "./-")):
+    if (
+        at
+        and text[at - 1] == "1"
+        and not (at > 1 and (text[at - 2].isalnum() or text[at - 2] in "./-"))
+    ):
         start = at - 1
     if start and text[start - 1] == "+":
         start -= 1
@@ -128,7 +149,8 @@ def _extension(text: str, end: int) -> int:
     return found.end() if found else end
 
 
-def _phone_label(lowered: str, start: int) -> E:
+def phone_label(lowered: str, start: int) -> E:
+    """Return FAX where a fax is named to the left, else PHONE."""
     label = label_left(lowered, start)[0]
     return E.FAX if label is E.FAX else E.PHONE
 
@@ -165,7 +187,12 @@ def _plain(text: str, lowered: str, token: str, start: int, end: int) -> Candida
     label, strong, marked = label_left(lowered, start)
     if label is None:
         if size < _BARE_ID_DIGITS:
-            if marked and size > _ID_LENGTH and not _is_code(lowered, start) and not _UNITS.match(lowered, end):
+            if (
+                marked
+                and size > _ID_LENGTH
+                and not _is_code(lowered, start)
+                and not _UNITS.match(lowered, end)
+            ):
                 return (start, end, E.OTHER_ID, 0.6, None)
             return None
         if checks.card(token):
@@ -195,7 +222,13 @@ def _plain(text: str, lowered: str, token: str, start: int, end: int) -> Candida
 
 def _is_code(lowered: str, start: int) -> bool:
     """Whether a billing or terminology code system is named just left (CPT, ICD, LOINC)."""
-    words = lowered[max(0, start - 24) : start].replace(":", " ").replace("-", " ").replace("#", " ").split()
+    words = (
+        lowered[max(0, start - 24) : start]
+        .replace(":", " ")
+        .replace("-", " ")
+        .replace("#", " ")
+        .split()
+    )
     return any(word in _HEADER_CODES for word in words[-3:])
 
 
@@ -227,7 +260,12 @@ def _mixed(text: str, lowered: str, token: str, start: int, end: int) -> Candida
         return (start, end, label, 0.8, None) if digits >= 7 else None
     if label is not None and (strong or marked or (digits >= 4 and size >= 6)):
         return (start, end, label, 0.9 if strong else 0.8, None)
-    if digits >= 5 and size >= 7 and (marked or _upper_or_joined(token)) and not _is_code(lowered, start):
+    if (
+        digits >= 5
+        and size >= 7
+        and (marked or _upper_or_joined(token))
+        and not _is_code(lowered, start)
+    ):
         if token.replace(".", "").isdigit() or _numeric_range(token):
             return None
         return (start, end, E.OTHER_ID, 0.6, None)
@@ -242,103 +280,3 @@ def _numeric_range(token: str) -> bool:
     """`1200-1500`, `12345-6` (LOINC) and `0069-2587-41` (NDC) are no identifiers of a person."""
     parts = token.replace("_", "-").split("-")
     return all(part.replace(".", "").isdigit() for part in parts) and max(map(len, parts)) < 6
-
-
-def net(text: str, lowered: str) -> Iterator[Candidate]:
-    """Yield e-mail, URL, IP, file names, UDI, IBAN and long-form numbers; each family behind a gate."""
-    if "@" in text:
-        for match in patterns.EMAIL.finditer(text):
-            start = _reach_left(text, match.start(), _LOCAL_PART)
-            if start < match.start():
-                if "." in match[0]:
-                    yield (start, match.end(), E.EMAIL, 1.0, None)
-            else:
-                yield (match.start(), match.end(), E.OTHER_ID, 0.7, None)
-    if "://" in text or "www" in lowered:
-        for match in patterns.URL.finditer(text):
-            yield (match.start(), match.start() + len(match[0].rstrip(_AFTER_URL)), E.URL, 1.0, None)
-    if "." in text:
-        for match in patterns.DOMAIN.finditer(text):
-            start = _reach_left(text, match.start(), _HOST)
-            if match.start() - start > _SHORTEST_HOST:
-                yield (start, start + len(text[start : match.end()].rstrip(_AFTER_URL)), E.URL, 0.8, None)
-        for match in patterns.FILE.finditer(text):
-            start = _reach_left(text, match.start(), _FILE_NAME)
-            if start < match.start():
-                yield (start, match.end(), E.PHOTO, 0.9, None)
-    if ":" in text:
-        for match in patterns.IPV6.finditer(text):
-            if match.end() - match.start() > 4 and checks.ipv6(match[0]):
-                yield (match.start(), match.end(), E.IP, 1.0, None)
-    if "+" in text:
-        for match in patterns.PLUS_PHONE.finditer(text):
-            if sum(map(str.isdigit, match[0])) >= 8:
-                label = _phone_label(lowered, match.start())
-                yield (match.start(), match.end(), label, 0.9, None)
-
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-_LOCAL_PART = _LETTERS + "._%+'-"
-_HOST = _LETTERS + ".-"
-_FILE_NAME = _LETTERS + "_.()-"
-_AFTER_URL = ".,;:!?"
-_FARTHEST = 160
-_SHORTEST_HOST = 2
-
-
-def _reach_left(text: str, end: int, allowed: str) -> int:
-    """Return where the run of `allowed` characters that ends at `end` starts, within a bound."""
-    low = end - _FARTHEST if end > _FARTHEST else 0
-    return low + len(text[low:end].rstrip(allowed))
-
-
-def numbered(text: str, lowered: str) -> Iterator[Candidate]:
-    """Yield MAC, UDI, IBAN and post-box numbers: families that need a digit in the text."""
-    for match in patterns.MAC.finditer(text):
-        yield (match.start(), match.end(), E.DEVICE, 0.9, None)
-    if "(" in text:
-        for match in patterns.UDI.finditer(text):
-            yield (match.start(), match.end(), E.DEVICE, 1.0 if checks.gs1(match[0][4:18].strip()) else 0.8, None)
-    for match in patterns.IBAN.finditer(text):
-        end = _iban_end(text, match.start())
-        if end:
-            yield (match.start(), end, E.ACCOUNT, 1.0, None)
-    if "ox " in lowered:
-        for match in patterns.PO_BOX.finditer(text):
-            yield (match.start(), match.end(), E.LOCATION, 0.9, Place.STREET)
-
-
-def _iban_end(text: str, start: int) -> int:
-    """Return where the IBAN that starts here ends, or 0; groups of four may be apart by a space."""
-    size = checks.IBAN_LENGTHS.get(text[start : start + 2])
-    if size is None:
-        return 0
-    spaced = text[start + 4 : start + 5] == " "
-    end = start + (size + (size - 1) // 4 if spaced else size)
-    token = text[start:end]
-    if spaced and token[4::5].strip():
-        return 0
-    return end if checks.iban(token.replace(" ", "")) and not text[end : end + 1].isalnum() else 0
-
-
-def hidden(text: str) -> Iterator[Candidate]:
-    """Yield numbers spelt out in words, and base64 that decodes to readable text."""
-    for match in patterns.TEXT_DIGITS.finditer(text):
-        yield (match.start(), match.end(), E.PHONE, 0.8, None)
-    for match in patterns.BASE64.finditer(text):
-        token = match[0]
-        if token.isalpha() and (token.islower() or token.isupper() or token.istitle()):
-            continue
-        if _readable(token):
-            yield (match.start(), match.end(), E.OTHER_ID, 0.9, None)
-
-
-def _readable(token: str) -> bool:
-    if token.isdigit():
-        return False
-    bare = token.rstrip("=")
-    try:
-        raw = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return len(raw) > 7 and raw.isascii() and raw.decode("ascii").replace("\n", " ").isprintable()

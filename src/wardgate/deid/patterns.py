@@ -58,11 +58,14 @@ NUMBERS = re.compile(
     r"(?:(?:[A-Z]|[0-9]{1,3}(?=[snrt][tdh]))[A-Za-z0-9'.-]{0,24}[ ]){1,4}" + _STREET + r"\b\.?(?:[ ][NSEW]{1,2}\b)?" + _UNIT + r")"
     # 28045/02: an application at a court
     r"|(?P<case>[0-9]{3,4}/[0-9]{2}(?![0-9/]))"
-    # 51 516 33 75, 1234 5678 9012
-    r"|(?P<groups>[0-9]{1,4}(?:[ .-][0-9]{2,4}){1,5}(?![0-9]))"
     r")"
 )  # fmt: skip
 """Everything that starts with a digit and has a shape; `lastgroup` names the shape."""
+
+GROUPS = re.compile(
+    r"[0-9](?<![0-9A-Za-z_][0-9])(?<![0-9][./-][0-9])[0-9]{0,4}(?:[ .-][0-9]{2,4}){1,5}(?![0-9A-Za-z]|[/-][0-9A-Za-z])"
+)
+"""Groups of digits, such as 51 516 33 75; read apart from the rest, which they may hold."""
 
 MONTHS = re.compile(
     r"[JFMASONDjfmasond](?<![\w'].)(?:(?<=[Jj])(?i:an(?:uary)?|une?|uly?)|(?<=[Ff])(?i:eb(?:ruary)?)"
@@ -82,14 +85,14 @@ CODES = re.compile(
 )
 """A token that holds a digit early: plain numbers, and codes such as `MRN-1015952`."""
 
-BARE_YEAR = re.compile(
-    r"[1](?<![\w./,$-].)(?:8[5-9]|9[0-9])[0-9]'?s?(?![\w/-]|\.[0-9]|:[0-9])"
-)
+BARE_YEAR = re.compile(r"[1](?<![\w./,$-].)(?:8[5-9]|9[0-9])[0-9]'?s?(?![\w/-]|\.[0-9]|:[0-9])")
 """A year of the nineteenth or twentieth century that stands alone."""
 
-EMAIL = re.compile(r"[@](?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?![A-Za-z])|[@][A-Za-z0-9_]{2,30}")
+EMAIL = re.compile(
+    r"[@](?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?![A-Za-z])|[@][A-Za-z0-9_]{2,30}"
+)
 URL = re.compile(
-    r"[hHfFwW](?<![\w.@].)(?:(?<=[hH])(?i:ttps?)://|(?<=[fF])(?i:tps?)://|(?<=[wW])(?i:ww)[.0-9])[^\s<>\"'\])}|]{3,2048}"
+    r"[hHfFwW](?<![A-Za-z@].)(?:(?<=[hH])(?i:ttps?)://|(?<=[fF])(?i:tps?)://|(?<=[wW])(?i:ww)[.0-9])[^\s<>\"'\])}|]{3,2048}"
 )
 DOMAIN = re.compile(
     r"[.](?i:com|org|net|edu|gov|io|info|us|uk|ca|de|fr|health|care|app|ai|biz|co)(?![A-Za-z0-9@-])"
@@ -98,12 +101,18 @@ DOMAIN = re.compile(
 IPV6 = re.compile(
     r"[0-9A-Fa-f:](?<![\w:.].)(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{2,45}(?:\.[0-9]{1,3}){0,3}(?![\w:])"
 )
-MAC = re.compile(r"[0-9A-Fa-f](?<![\w:-].)[0-9A-Fa-f](?:(?P<s>[:-])[0-9A-Fa-f]{2})(?:(?P=s)[0-9A-Fa-f]{2}){4}(?![\w:-])")
+MAC = re.compile(
+    r"[0-9A-Fa-f](?<![\w:-].)[0-9A-Fa-f](?:(?P<s>[:-])[0-9A-Fa-f]{2})(?:(?P=s)[0-9A-Fa-f]{2}){4}(?![\w:-])"
+)
 PLUS_PHONE = re.compile(r"[+](?<![\w].)[0-9]{1,3}(?:[ .()/-]{0,2}[0-9]{1,5}){2,6}(?![0-9])")
-UDI = re.compile(r"[(](?:01\)[ ]?[0-9]{14}(?:[ ]?\((?:1[0-7]|21|240|11)\)[ ]?[A-Za-z0-9/_-]{1,20}){0,5}|(?:21|10)\)[ ]?[A-Za-z0-9/_-]{4,20})")
+UDI = re.compile(
+    r"[(](?:01\)[ ]?[0-9]{14}(?:[ ]?\((?:1[0-7]|21|240|11)\)[ ]?[A-Za-z0-9/_-]{1,20}){0,5}|(?:21|10)\)[ ]?[A-Za-z0-9/_-]{4,20})"
+)
 FILE = re.compile(r"[.](?i:jpe?g|png|gif|tiff?|bmp|heic|dcm|webp|raw)(?![A-Za-z0-9])")
 IBAN = re.compile(r"[A-Z](?<![\w].)[A-Z][0-9]{2}(?=[ ]?[A-Z0-9]{4}[ ]?[A-Z0-9])")
-PO_BOX = re.compile(r"[Pp](?<![\w].)(?:(?i:\.?[ ]?o\.?)|(?i:ost[ ]office))[ ](?i:box)[ ]#?[0-9]{1,7}\b")
+PO_BOX = re.compile(
+    r"[Pp](?<![\w].)(?:(?i:\.?[ ]?o\.?)|(?i:ost[ ]office))[ ](?i:box)[ ]#?[0-9]{1,7}\b"
+)
 AGE_WORDS = re.compile(
     r"[nNoO](?<![\w-].)(?:(?i:inety)(?:[- ](?i:one|two|three|four|five|six|seven|eight|nine))?"
     r"|(?i:ne[- ]hundred)(?:(?:[- ](?i:and))?[- ](?i:one|two|three|four|five|six|seven|eight|nine|ten))?)"

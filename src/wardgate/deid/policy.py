@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -105,7 +105,11 @@ def parse(document: object) -> Policy:
 def shipped() -> Mapping[str, Policy]:
     """Return the packaged policies by name."""
     folder = resources.files("wardgate.deid") / "data" / "policies"
-    found = [parse(json.loads(entry.read_bytes())) for entry in folder.iterdir() if entry.name.endswith(".json")]
+    found = [
+        parse(json.loads(entry.read_bytes()))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".json")
+    ]
     return {policy.name: policy for policy in found}
 
 
@@ -117,8 +121,8 @@ def get(name: str | None) -> Policy:
     return policy
 
 
-def _difference(what: str, given: object, expected: object) -> str:
-    given, expected = set(given), set(expected)  # type: ignore[call-overload]
+def _difference(what: str, given: Iterable[str], expected: Iterable[str]) -> str:
+    given, expected = set(given), set(expected)
     unknown, missing = sorted(map(str, given - expected)), sorted(expected - given)
     parts = [f"unknown: {', '.join(unknown)}"] * bool(unknown) + [
         f"missing: {', '.join(missing)}"

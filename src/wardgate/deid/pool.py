@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from typing import Self
 
 from wardgate.deid.deidentify import Deidentifier, Reference
 from wardgate.deid.process import HEADER, READY, pack_request, unpack_reply
@@ -49,7 +50,7 @@ class LongTextPool:
         self._inside = 0
         self._open = False
 
-    async def __aenter__(self) -> LongTextPool:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -100,7 +101,9 @@ class LongTextPool:
             raise Overloaded(reason="deid-queue-full", retry_after=1.0)
         self._inside += 1
         try:
-            return await self._in_process(text, policy or self._detector.policy, reference_date, timeout)
+            return await self._in_process(
+                text, policy or self._detector.policy, reference_date, timeout
+            )
         finally:
             self._inside -= 1
 
@@ -167,7 +170,7 @@ class LongTextPool:
                 )
                 self._alive.add(process)
                 if await _receive(process) != READY:
-                    raise EOFError
+                    raise EOFError  # noqa: TRY301 -- as a process that died
         except (OSError, EOFError, TimeoutError, ValueError):
             if process is not None:
                 await self._end(process)

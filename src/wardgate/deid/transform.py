@@ -40,17 +40,18 @@ def edits_of(
     constant = {label: _TAGS[label] for label in policy.redacted}
     if policy.actions[EntityType.AGE] is Action.GENERALIZE:
         constant[EntityType.AGE] = AGE_FORM
+    generalizes_zip = policy.actions["LOCATION.ZIP"] is Action.GENERALIZE
     known: dict[object, str | None] = {}
     for candidate in found:
         start, end, label, _, detail = candidate
         new = constant.get(label)
         if new is None:
-            if detail is Place.ZIP:
-                new = _milder(text, candidate, policy, reference)
+            if detail is Place.ZIP and generalizes_zip:
+                new = zip3(text[start : start + 3])
             else:
                 key = (label, detail)
                 if key not in known:
-                    known[key] = _milder(text, candidate, policy, reference)
+                    known[key] = _milder(candidate, policy, reference)
                 new = known[key]
             if new is None:
                 continue
@@ -58,11 +59,9 @@ def edits_of(
     return edits
 
 
-def _milder(
-    text: str, candidate: Candidate, policy: Policy, reference: dt.date | None
-) -> str | None:
+def _milder(candidate: Candidate, policy: Policy, reference: dt.date | None) -> str | None:
     """Return what takes the place of a candidate that is not redacted for its label alone."""
-    start, end, label, _, detail = candidate
+    _, _, label, _, detail = candidate
     place = detail if isinstance(detail, Place) else None
     action = policy.action(label, place)
     if action is Action.KEEP:
@@ -73,8 +72,6 @@ def _milder(
                 return year_alone(detail[0], detail[1], detail[2], reference) or _TAGS[label]
         elif label is EntityType.AGE:
             return AGE_FORM
-        elif place is Place.ZIP:
-            return zip3(text[start:end])
     return _TAGS[label]
 
 

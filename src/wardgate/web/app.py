@@ -182,7 +182,7 @@ def application(
         endpoints += OAuth(issuer, flow, settings.limits.body_seconds).endpoints()
     add(api, endpoints)
     pages.document = orjson.dumps(_document(api))
-    door = Door(Dispatch(api), draining=lambda: readiness.draining, unavailable=readiness.poke)
+    door = Door(Dispatch(api), unavailable=readiness.poke)
     return door, pages.document
 
 

@@ -22,9 +22,11 @@ _METRICS_SECONDS = 1.0
 
 async def run(control: socket.socket) -> None:
     """Start as the first message says, serve until told to drain or the supervisor is gone."""
+    control.set_inheritable(False)
     channel = await Channel.of(control)
     start = await channel.receive()
     if start is None:
+        channel.close()
         return
     settings = Settings.model_validate(start["settings"])
     engine_socket = Path(start["engine_socket"])
@@ -33,6 +35,8 @@ async def run(control: socket.socket) -> None:
         role = _Engine(settings, engine_socket)
     else:
         sockets = [socket.socket(fileno=descriptor) for descriptor in start["sockets"]]
+        for inherited in sockets:  # a process of ours must not hold them open once they are closed
+            inherited.set_inheritable(False)
         role = Worker(settings, sockets, index=start["index"], engine_socket=engine_socket)
     stop = asyncio.Event()
     # A service manager may signal the whole group: the engine must outlive the workers' last

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import traceback
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,12 +78,9 @@ class Call:
 class Door:
     """The outermost wrapper of the application."""
 
-    def __init__(
-        self, app: App, *, draining: Callable[[], bool], unavailable: Callable[[], None]
-    ) -> None:
+    def __init__(self, app: App, *, unavailable: Callable[[], None]) -> None:
         """Wrap `app`; `unavailable` is told of every 503, so that readiness is looked at anew."""
         self._app = app
-        self._draining = draining
         self._unavailable = unavailable
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,10 +94,7 @@ class Door:
             if message["type"] == "http.response.start":
                 call.started = True
                 call.status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    *self._headers(call, message["headers"]),
-                ]
+                message["headers"] = [*message["headers"], *_headers(call)]
             await send(message)
 
         try:
@@ -123,18 +116,18 @@ class Door:
         status, headers, body = problem(error, request_id=call.request_id)
         await send_reply(send, status, headers, body)
 
-    def _headers(self, call: Call, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Return the headers that every reply carries, without those it has already."""
-        names = {name for name, _ in given}
-        added = [item for item in _STANDING if item[0] not in names]
-        added.append((b"x-request-id", call.request_id.encode()))
-        added.append((b"traceparent", f"00-{call.trace_id}-{call.span_id}-{call.flags}".encode()))
-        if call.hops.seconds:
-            added.append((b"server-timing", _server_timing(call.hops)))
-        added.extend(call.headers)
-        if self._draining():
-            added.append((b"connection", b"close"))
-        return added
+
+def _headers(call: Call) -> list[tuple[bytes, bytes]]:
+    """Return the headers that every reply carries."""
+    added = [
+        *_STANDING,
+        (b"x-request-id", call.request_id.encode()),
+        (b"traceparent", f"00-{call.trace_id}-{call.span_id}-{call.flags}".encode()),
+        *call.headers,
+    ]
+    if call.hops.seconds:
+        added.append((b"server-timing", _server_timing(call.hops)))
+    return added
 
 
 async def send_reply(
@@ -160,12 +153,19 @@ def _open(scope: Scope) -> Call:
             request_id = value.decode().lower() if _UUID.match(value) else None
         elif name == b"traceparent":
             trace = _TRACEPARENT.match(value)
-    span_id = os.urandom(8).hex()
+    chance = os.urandom(40).hex()
+    span_id = chance[:16]
     if trace is not None and int(trace[1], 16) and int(trace[2], 16):
         trace_id, flags = trace[1].decode(), "01" if int(trace[3], 16) & 1 else "00"
     else:
-        trace_id, flags = os.urandom(16).hex(), "00"
-    return Call(request_id or str(uuid.uuid4()), trace_id, span_id, flags, Hops())
+        trace_id, flags = chance[16:48], "00"
+    return Call(request_id or _uuid4(chance[48:]), trace_id, span_id, flags, Hops())
+
+
+def _uuid4(chance: str) -> str:
+    """Return a UUID of version 4 (RFC 9562 §5.4) made of 32 random hex digits."""
+    variant = "89ab"[int(chance[16], 16) & 3]
+    return f"{chance[:8]}-{chance[8:12]}-4{chance[13:16]}-{variant}{chance[17:20]}-{chance[20:]}"
 
 
 def _server_timing(hops: Hops) -> bytes:

@@ -113,7 +113,10 @@ def test_ipv6_accepts(address, long):
 def test_ipv6_agrees_with_ipaddress():
     draw = random.Random(1)
     for _ in range(20_000):
-        text = "".join(draw.choice(("a", "1f", ":", ":", "::", "0", "abcd", "12345", ".1")) for _ in range(draw.randrange(2, 16)))
+        text = "".join(
+            draw.choice(("a", "1f", ":", ":", "::", "0", "abcd", "12345", ".1"))
+            for _ in range(draw.randrange(2, 16))
+        )
         if ":" in text and "." not in text:
             assert checks.ipv6(text) == _is(ipaddress.IPv6Address, text), text
     assert checks.ipv6("::ffff:10.0.0.1")

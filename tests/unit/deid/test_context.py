@@ -24,7 +24,8 @@ def test_the_nearest_label_decides(left, expected):
 
 
 @pytest.mark.parametrize(
-    ("left", "word"), [("seen in ", "in"), ("born (", "born"), ("line\n", ""), ("", ""), ("on: ", "on")]
+    ("left", "word"),
+    [("seen in ", "in"), ("born (", "born"), ("line\n", ""), ("", ""), ("on: ", "on")],
 )
 def test_last_word(left, word):
     assert last_word(left + "x", len(left)) == word

@@ -89,7 +89,9 @@ def test_the_notes_date_decides():
     assert _clean(text, dt.date(2010, 1, 1)) == "DOB: 1936"
 
 
-@pytest.mark.parametrize("text", ["seen 03/14/2019", "DOB: 05/21/1990", "born in 1950", "on 3/4/19"])
+@pytest.mark.parametrize(
+    "text", ["seen 03/14/2019", "DOB: 05/21/1990", "born in 1950", "on 3/4/19"]
+)
 def test_an_unknown_reference_removes(text):
     assert "[DATE]" in _clean(text, None)
     assert not any(char.isdigit() for char in _clean(text, None))
@@ -114,14 +116,25 @@ def test_ages_over_89(text, clean):
     assert _clean(clean) == clean
 
 
-@pytest.mark.parametrize("text", ["an 89-year-old", "age 45", "HR 92, SpO2 95%", "weight 93 kg", "130 years ago", "in the 90s"])
+@pytest.mark.parametrize(
+    "text",
+    ["an 89-year-old", "age 45", "HR 92, SpO2 95%", "weight 93 kg", "130 years ago", "in the 90s"],
+)
 def test_ages_that_stay(text):
     assert _clean(text) == text
 
 
 @pytest.mark.parametrize(
     ("parts", "real"),
-    [((2019, 2, 29), False), ((2020, 2, 29), True), ((1900, 2, 29), False), ((0, 2, 29), True), ((2019, 4, 31), False), ((2019, 13, 1), False), ((2019, 12, 0), True)],
+    [
+        ((2019, 2, 29), False),
+        ((2020, 2, 29), True),
+        ((1900, 2, 29), False),
+        ((0, 2, 29), True),
+        ((2019, 4, 31), False),
+        ((2019, 13, 1), False),
+        ((2019, 12, 0), True),
+    ],
 )
 def test_dates_that_exist(parts, real):
     assert exists(*parts) is real

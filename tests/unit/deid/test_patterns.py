@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ("patterns", "numbers", "dates", "names", "places", "context", "transform")
+MODULES = (
+    "patterns",
+    "numbers",
+    "net",
+    "dates",
+    "names",
+    "fullnames",
+    "places",
+    "context",
+    "transform",
+)
 SIZE = 32_768
 RATIO = 2.3
 

@@ -61,7 +61,9 @@ def test_a_document_is_an_object():
 
 
 def test_weaker_than():
-    safe, limited, expert = (policy.get(n) for n in ("safe_harbor", "limited_data_set", "expert_determination"))
+    safe, limited, expert = (
+        policy.get(n) for n in ("safe_harbor", "limited_data_set", "expert_determination")
+    )
     assert limited.weaker_than(safe)
     assert expert.weaker_than(safe)
     assert not safe.weaker_than(limited)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +28,7 @@ def _covered(candidates):
 @given(CANDIDATES)
 def test_resolved_spans_are_sorted_disjoint_and_cover_the_same(candidates):
     kept = resolve(candidates)
-    assert all(a[1] <= b[0] for a, b in zip(kept, kept[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(kept))
     assert all(c[0] < c[1] for c in kept)
     assert _covered(kept) == _covered(candidates)
 
@@ -54,7 +56,10 @@ TEXT_AND_EDITS = st.text(max_size=60).flatmap(
 @given(TEXT_AND_EDITS)
 def test_alignment_rebuilds_both_texts(case):
     text, cuts, news = case
-    edits = [(a, b, new) for (a, b), new in zip(zip(cuts[::2], cuts[1::2], strict=False), news, strict=False)]
+    edits = [
+        (a, b, new)
+        for (a, b), new in zip(zip(cuts[::2], cuts[1::2], strict=False), news, strict=False)
+    ]
     out, alignment = replace(text, edits)
     assert len(alignment) == len(edits)
     at = out_at = 0
@@ -69,7 +74,10 @@ def test_alignment_rebuilds_both_texts(case):
 @given(TEXT_AND_EDITS, st.data())
 def test_offsets_outside_replacements_map_both_ways(case, data):
     text, cuts, news = case
-    edits = [(a, b, new + "x") for (a, b), new in zip(zip(cuts[::2], cuts[1::2], strict=False), news, strict=False)]
+    edits = [
+        (a, b, new + "x")
+        for (a, b), new in zip(zip(cuts[::2], cuts[1::2], strict=False), news, strict=False)
+    ]
     out, alignment = replace(text, edits)
     inside = {i for a, b, _ in edits for i in range(a, b)}
     free = [i for i in range(len(text)) if i not in inside]
@@ -78,7 +86,9 @@ def test_offsets_outside_replacements_map_both_ways(case, data):
     i = data.draw(st.sampled_from(free))
     start, end = to_output(i, i + 1, alignment)
     assert out[start] == text[i]
-    assert end == start + 1 or any(start < row.out_end and row.out_start <= end for row in alignment)
+    assert end == start + 1 or any(
+        start < row.out_end and row.out_start <= end for row in alignment
+    )
     assert to_input(start, start + 1, alignment)[0] == i
 
 

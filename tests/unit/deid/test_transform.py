@@ -32,7 +32,9 @@ def test_all_thousand_prefixes():
 
 
 def test_the_bound_is_more_than_20000():
-    assert all((people > 20_000) == (zip3(p + "00") != "000**") for p, people in _population().items())
+    assert all(
+        (people > 20_000) == (zip3(p + "00") != "000**") for p, people in _population().items()
+    )
 
 
 REFERENCE = dt.date(2026, 7, 28)
@@ -63,9 +65,15 @@ def test_an_unknown_reference_lets_no_year_through():
 @pytest.mark.parametrize(
     ("name", "outs"),
     [
-        ("safe_harbor", ["[NAME]", "2019", "90+", "[LOCATION]", "[LOCATION]", "021**", "[LOCATION]"]),
+        (
+            "safe_harbor",
+            ["[NAME]", "2019", "90+", "[LOCATION]", "[LOCATION]", "021**", "[LOCATION]"],
+        ),
         ("limited_data_set", ["[NAME]", None, None, "[LOCATION]", None, None, "[LOCATION]"]),
-        ("expert_determination", ["[NAME]", "2019", "90+", "[LOCATION]", "[LOCATION]", "021**", "[LOCATION]"]),
+        (
+            "expert_determination",
+            ["[NAME]", "2019", "90+", "[LOCATION]", "[LOCATION]", "021**", "[LOCATION]"],
+        ),
     ],
 )
 def test_policies(name, outs):

@@ -1,0 +1,102 @@
+"""`wardgate predict`: a client that finds gateway and token by itself, and tells what is wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from tests.conftest import run_wardgate
+
+
+@pytest.fixture
+def predict(wardgate, gateway):
+    return lambda *given, stdin=b"": wardgate("predict", "--state", gateway.state, *given, stdin=stdin)
+
+
+def test_a_text_goes_through_the_gateway(predict) -> None:
+    done = predict("Mr. John Smith is wonderful and much better.", "--purpose", "TREAT")
+    assert done.code == 0
+    answer = json.loads(done.out)
+    assert answer["label"] == "positive"
+    assert "Smith" not in done.out
+    assert answer["policy"] == "safe_harbor"
+
+
+@pytest.mark.parametrize("given", [[], ["-"]])
+def test_the_text_may_come_from_standard_input(predict, given) -> None:
+    done = predict(*given, stdin="wonderful – ünïcode".encode())
+    assert json.loads(done.out)["text"] == "wonderful – ünïcode"
+
+
+def test_a_refusal_of_the_gateway_is_told_in_its_own_words(predict, monkeypatch) -> None:
+    done = predict("Jane Roe", "--model", "other")
+    assert done.code == 1
+    assert "403 Permission missing" in done.err
+    assert done.out == ""
+    assert "Jane" not in done.err
+    monkeypatch.setenv("WARDGATE_TOKEN", "not-a-token")
+    assert "401" in predict("Jane Roe").err
+
+
+def test_a_text_that_is_no_utf8_is_refused_here(predict) -> None:
+    done = predict(stdin=b"Jane \xff Roe")
+    assert done.code == 1
+    assert done.err == "Error: The text is not UTF-8.\n"
+
+
+def test_without_a_gateway_it_says_how_to_start_one(wardgate, tmp_path) -> None:
+    done = wardgate("predict", "fine", "--state", tmp_path)
+    assert done.code == 2
+    assert "wardgate serve" in done.err
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1", "nonsense", "http://[", "http://127.0.0.1:99999"]
+)
+def test_an_address_that_does_not_answer_is_told(predict, url) -> None:
+    done = predict("fine", "--url", url)
+    assert done.code == 1
+    assert "did not answer" in done.err
+
+
+class Other(BaseHTTPRequestHandler):
+    """A server of another kind."""
+
+    def do_POST(self) -> None:  # noqa: N802 -- the name that http.server calls
+        self.rfile.read(int(self.headers["content-length"]))
+        body = self.server.answer  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b'"hello"', b"\xff"])
+def test_a_server_of_another_kind_is_told(predict, answer) -> None:
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        server.answer = answer  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        done = predict("fine", "--url", f"http://127.0.0.1:{server.server_port}")
+        thread.join()
+    assert done.code == 1
+    assert "is not a Wardgate gateway" in done.err
+
+
+def test_a_file_of_authorities_that_holds_none_is_told(predict, tmp_path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    done = predict("fine", "--url", "https://127.0.0.1:1", "--ca", tmp_path / "ca.pem")
+    assert done.code == 1
+    assert "no certificate" in done.err
+
+
+def test_it_works_as_a_program(gateway) -> None:
+    done = run_wardgate("predict", state=gateway.state, stdin="awful\n")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["label"] == "negative"
