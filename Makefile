@@ -5,8 +5,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+DATA ?= ../shared/data
 
-.PHONY: up setup test lint types unit check-training train-sentiment docs bench clean
+.PHONY: up setup test lint types unit docs docs-check check-training train-sentiment clean
 
 up: $(VENV)/.installed  ## start the gateway and send a clinical note through it
 	@$(BIN)/wardgate up $(ARGS)
@@ -36,7 +37,8 @@ check-training: .venv-training/.installed  ## tests of training/, which need tor
 	.venv-training/bin/python -m pytest -q tests/training
 
 train-sentiment: .venv-training/.installed  ## train, export and quantise the shipped model
-	.venv-training/bin/python training/sentiment.py $(ARGS)
+	.venv-training/bin/python -m training.sentiment --data $(DATA)/sst2 --gazetteers $(DATA)/phi \
+	--out src/wardgate/registry/shipped/sentiment --work .training/sentiment $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-training .training build dist src/*.egg-info

@@ -85,6 +85,13 @@ class ProxyRefused(WardgateError):
     sentence = "The development issuer answers direct loopback callers alone; configure an issuer."
 
 
+class PeerRefused(WardgateError):
+    """The connection does not come from the trusted proxy that the settings name."""
+
+    slug, status, title = "peer-refused", 403, "Not through the proxy"
+    sentence = "This gateway answers callers behind its trusted proxy alone."
+
+
 class NotFound(WardgateError):
     """There is no such route, or none that this caller may know of."""
 

@@ -23,7 +23,13 @@ from wardgate.auth.admit import Admission, Permit
 from wardgate.auth.authenticate import Authenticator
 from wardgate.deid.detector import Detector
 from wardgate.engine.base import Engine
-from wardgate.errors import DeadlineExceeded, ModelUnknown, ProxyRefused, WardgateError
+from wardgate.errors import (
+    DeadlineExceeded,
+    ModelUnknown,
+    PeerRefused,
+    ProxyRefused,
+    WardgateError,
+)
 from wardgate.telemetry import IN_FLIGHT, PHI_SPANS, REFUSALS, Hops
 from wardgate.types import (
     PHI,
@@ -127,6 +133,8 @@ class Flow:
     models: Mapping[str, ServedModel]
     direct_only: bool = False
     """Refuse what came through a proxy: the development issuer trusts this machine alone."""
+    trusts_peer: Callable[[str | None], bool] = field(default=lambda _: True)
+    """Whether a connection from this address may ask for more than health."""
     clock: Callable[[], float] = field(default=time.time)
 
     async def enter(self, head: Head, hops: Hops) -> Admitted:
@@ -135,6 +143,8 @@ class Flow:
         try:
             if self.direct_only and head.proxied:
                 raise ProxyRefused
+            if not self.trusts_peer(head.peer):
+                raise PeerRefused
             now = self.clock()
             principal = self.authenticator.cached(head.authorization, now=now)
             if principal is None:

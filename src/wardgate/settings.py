@@ -13,7 +13,14 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -50,8 +57,8 @@ class Server(_Group):
     """PEM file of the private key."""
     client_ca: Path | None = None
     """PEM file of the authorities whose client certificates are required."""
-    trusted_proxy: str | None = None
-    """Address or network of a proxy that ends TLS in front of the gateway."""
+    trusted_proxy: IPvAnyNetwork | None = None
+    """Address or network of the proxy that ends TLS in front; nobody else is answered then."""
     drain_seconds: float = Field(default=30.0, gt=0, le=3600)
     """How long requests in flight may take to end after SIGTERM."""
 
@@ -265,12 +272,17 @@ def load(**flags: object) -> Settings:
         return Settings(**flags)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            ": ".join(filter(None, (".".join(map(str, item["loc"])), _said(item["msg"]))))
             for item in error.errors(include_input=False, include_context=False, include_url=False)
         ]
         raise SettingsInvalid("Settings refused: " + "; ".join(lines)) from None
     except ValueError:  # a TOML file or a JSON value that does not parse; its text may be a secret
         raise SettingsInvalid("Settings refused: a file or value does not parse.") from None
+
+
+def _said(message: str) -> str:
+    """Return a message without Pydantic's own prefix."""
+    return message.removeprefix("Value error, ")
 
 
 def _unknown_variables() -> set[str]:

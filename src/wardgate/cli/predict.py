@@ -38,6 +38,18 @@ from wardgate.cli.options import access_token, gateway_url, state_option
     default=None,
     help="PEM file of the authorities that the gateway's certificate is checked with.",
 )
+@click.option(
+    "--cert",
+    type=click.Path(exists=True, dir_okay=False),
+    default=None,
+    help="PEM file of a client certificate.",
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False),
+    default=None,
+    help="PEM file of its private key.",
+)
 @state_option
 def predict(  # noqa: PLR0917 -- click passes options by name
     text: str | None,
@@ -47,6 +59,8 @@ def predict(  # noqa: PLR0917 -- click passes options by name
     timeout: float,
     url: str | None,
     ca: str | None,
+    cert: str | None,
+    key: str | None,
     state: Path,
 ) -> None:
     """Send TEXT (or standard input, with - or nothing) through the gateway and print the reply."""
@@ -69,7 +83,7 @@ def predict(  # noqa: PLR0917 -- click passes options by name
             json=body,
             headers={"Authorization": f"Bearer {access_token(state)}"},
             timeout=timeout + 5,
-            verify=_verify(ca),
+            verify=_trust(ca, cert, key),
             trust_env=False,
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -87,9 +101,16 @@ def predict(  # noqa: PLR0917 -- click passes options by name
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
-def _verify(ca: str | None) -> ssl.SSLContext | bool:
-    """Return what httpx checks the gateway's certificate with."""
+def _trust(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | bool:
+    """Return what checks the gateway's certificate and shows ours."""
+    if (cert is None) != (key is None):
+        raise click.UsageError("--cert and --key go together.")
+    if ca is None and cert is None:
+        return True
     try:
-        return ssl.create_default_context(cafile=ca) if ca else True
-    except ssl.SSLError:
-        raise click.ClickException(f"{ca} holds no certificate in PEM form.") from None
+        context = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            context.load_cert_chain(cert, key)
+    except (ssl.SSLError, OSError):
+        raise click.ClickException("The certificate files cannot be used.") from None
+    return context

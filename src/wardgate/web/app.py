@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import ipaddress
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -153,6 +154,7 @@ async def _open(
         recorder=recorder,
         models={model.id.name: _served(model) for model in loaded},
         direct_only=issuer is not None,
+        trusts_peer=_peers(settings),
     )
 
     async def keys() -> CheckState:
@@ -285,6 +287,18 @@ def _issuers(settings: Settings) -> tuple[DevelopmentIssuer | None, list[Trusted
             algorithms=frozenset({development.ALGORITHM}),
         )
     ]
+
+
+def _peers(settings: Settings) -> Callable[[str | None], bool]:
+    """Return whom the gateway answers: everybody, or the trusted proxy alone."""
+    network = settings.server.trusted_proxy
+    if network is None:
+        return lambda _: True
+
+    def trusts(peer: str | None) -> bool:
+        return peer is not None and ipaddress.ip_address(peer) in network
+
+    return trusts
 
 
 def _served(model: LoadedModel) -> ServedModel:

@@ -76,7 +76,10 @@ async def _serving(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Add
         listener = _bind(server.host, server.port)
         parts.callback(listener.close)
         metrics_listener = _bind(server.metrics_host, server.metrics_port)
-        scheme = "https" if tls_files(settings) else "http"
+        tls = tls_files(settings)
+        if tls is not None:
+            tls.context()  # files that cannot be used stop the start before anything warms up
+        scheme = "https" if tls else "http"
         addresses = Addresses(
             f"{scheme}://{_address(listener.getsockname())}",
             f"http://{_address(metrics_listener.getsockname())}",
