@@ -2,7 +2,12 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	&& { echo $$p; break; }; done)
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
 VENV := .venv
+# A dot for each package that pip looks at, and whatever else it says that is no routine.
+DOTS := awk '/^(Collecting|Downloading|Installing|Obtaining)/ {printf "."; fflush(); next} \
+	/^(ERROR|error)/ {print} END {print ""}'
 BIN := $(VENV)/bin
 ARGS ?=
 DATA ?= ../shared/data
@@ -51,15 +56,15 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@echo "installing Wardgate into $(VENV) (under a minute with a warm package cache)"
-	@$(BIN)/python -m pip install --disable-pip-version-check -q -e .
+	@$(BIN)/python -m pip install --disable-pip-version-check -e . 2>&1 | $(DOTS)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "installing Wardgate and its development tools into $(VENV)"
-	@$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[dev]"
+	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]" 2>&1 | $(DOTS)
 	@touch $@ $(VENV)/.installed
 
 .venv-training/.installed: training/requirements.txt
 	$(PYTHON) -m venv .venv-training
-	.venv-training/bin/python -m pip install --disable-pip-version-check -q -r $<
+	@.venv-training/bin/python -m pip install --disable-pip-version-check -r $< 2>&1 | $(DOTS)
 	@touch $@

@@ -20,6 +20,7 @@ import load
 import servers
 
 SERVER, GENERATOR = 0, 1
+CASES = (("150_chars", 150, 8), ("1_kB", 1000, 1))
 INSTANT = (str(servers.HERE / "systems" / "instant.py"),)
 
 
@@ -86,7 +87,7 @@ def main() -> None:
         systems = {"bare": bare, "wardgate": ours, "wardgate_on_disk": on_disk}
         for _ in range(given.rounds):
             found: dict[str, dict[str, dict[str, float]]] = {}
-            for case, length, callers in (("150_chars", 150, 8), ("1_kB", 1000, 1)):
+            for case, length, callers in CASES:
                 for name, system in systems.items():
                     figures = measure(system, length, callers, given.seconds)
                     found.setdefault(case, {})[name] = figures

@@ -15,7 +15,9 @@ from wardgate.errors import tree
 from wardgate.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
-NOTE = "<!-- Written by docs/generate.py from the code; change the code, then run `make docs`. -->\n"
+NOTE = (
+    "<!-- Written by docs/generate.py from the code; change the code, then run `make docs`. -->\n"
+)
 
 
 def settings() -> str:
@@ -104,6 +106,9 @@ def metrics() -> str:
             labels = ", ".join(f"`{label}`" for label in value._labelnames) or "none"
             name = value._name + ("_total" if value._type == "counter" else "")
             lines.append(f"| `{name}` | {value._type} | {labels} | {value._documentation} |")
+    hop = telemetry.HOP_SECONDS
+    labels = ", ".join(f"`{label}`" for label in hop.labels)
+    lines.append(f"| `{hop.name}` | histogram | {labels} | {hop.documentation} |")
     hops = ", ".join(f"`{hop}`" for hop in telemetry.HOPS)
     lines += ["", f"Hops, in the order of a request: {hops}."]
     return "\n".join(lines) + "\n"

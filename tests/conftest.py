@@ -53,7 +53,9 @@ class Running:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[object]:
     """The embedded engine with the shipped models, warmed once for all tests."""
-    settings = Settings(state=tmp_path_factory.mktemp("engine"), engine={"sessions": 1, "threads": 1})
+    settings = Settings(
+        state=tmp_path_factory.mktemp("engine"), engine={"sessions": 1, "threads": 1}
+    )
     started = await start_engine(settings, load_models(settings))
     yield started
     await started.close()
@@ -147,17 +149,19 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
     def begin(*flags: str, state: Path | None = None, **env: str) -> Process:
         home = state or tmp_path / "state"
-        popen = subprocess.Popen(
-            [sys.executable, "-m", "wardgate", "serve", "--port", "0", *flags],
-            env={**os.environ, "WARDGATE_STATE": str(home), **env},
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / f"stderr-{len(started)}.log").open("w"),
-            text=True,
-        )
+        log = tmp_path / f"stderr-{len(started)}.log"
+        with log.open("w") as stderr:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "wardgate", "serve", "--port", "0", *flags],
+                env={**os.environ, "WARDGATE_STATE": str(home), **env},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
         started.append(popen)
         assert popen.stdout is not None
         line = popen.stdout.readline().split()
-        assert line[:1] == ["ready"], (tmp_path / f"stderr-{len(started) - 1}.log").read_text()
+        assert line[:1] == ["ready"], log.read_text()
         return Process(popen, home, line[1], line[line.index("metrics") + 1])
 
     yield begin

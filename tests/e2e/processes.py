@@ -186,7 +186,7 @@ def launched(
             stdout=out,
             stderr=err,
             start_new_session=True,
-            preexec_fn=limits,
+            preexec_fn=limits,  # noqa: PLW1509 -- it only sets limits
         )
     try:
         yield Gateway(popen, home)

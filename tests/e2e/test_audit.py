@@ -78,11 +78,11 @@ def test_a_store_that_is_swapped_for_another_is_not_written_to(running: Gateway)
 def test_an_anonymous_flood_makes_a_bounded_number_of_records(running: Gateway) -> None:
     before = running.metric("wardgate_audit_records_total")
     with running.client() as client:
-        for number in range(2_000):
+        for number in range(1_000):
             given = {"authorization": f"Bearer {number}"} if number % 2 else {}
             assert client.post("/v1/deidentify", json=BODY, headers=given).status_code == 401
     counted = running.metric("wardgate_refusals_total", 'route="/v1/deidentify"')
-    assert counted >= 2_000
+    assert counted >= 1_000
     assert running.metric("wardgate_audit_records_total") - before <= 10
     assert running.stop() == 0
     found = command(
@@ -90,7 +90,7 @@ def test_an_anonymous_flood_makes_a_bounded_number_of_records(running: Gateway) 
     ).stdout.splitlines()
     counts = [row for line in found for row in json.loads(line)["event"]["counts"]]
     anonymous = [row for row in counts if row["status"] == 401]
-    assert sum(row["count"] for row in anonymous) == 2_000
+    assert sum(row["count"] for row in anonymous) == 1_000
     assert {row["network"] for row in anonymous} == {"127.0.0.0/24"}
     assert {row["reason"] for row in anonymous} >= {"token-missing"}
     assert len(found) <= 30
@@ -143,6 +143,9 @@ def test_kill_9_in_the_middle_of_a_load_leaves_a_chain_that_verifies(tmp_path: P
         found.popen.wait()
         for thread in threads:
             thread.join()
+    refused = command("predict", "Dr. Amy Lee called.", "--state", str(found.state))
+    assert refused.returncode == 1, "its address is stale"
+    assert "Lee" not in refused.stderr
     report = command("audit", "verify", "--json", "--state", str(found.state))
     assert report.returncode == 0, report.stdout
     (chain,) = json.loads(report.stdout)

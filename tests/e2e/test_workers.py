@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -20,6 +21,10 @@ NOTE = {"model": "sentiment", "text": "Dr. Thaddeus Okonkwo was kind and the pai
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with gateway(tmp_path_factory.mktemp("workers"), "--workers", "2") as found:
         yield found
+
+
+def _served(reply: httpx.Response) -> httpx.Response | None:
+    return reply if reply.status_code == 200 else None
 
 
 class Load:
@@ -35,14 +40,15 @@ class Load:
         self._url = found.url
         self._lock = threading.Lock()
         with found.client(headers=self._headers) as client:
-            answer = client.post("/v1/predict", json=NOTE).json()
+            reply = until(lambda: _served(client.post("/v1/predict", json=NOTE)), 20, "an answer")
+            answer = reply.json()
         self._right = answer["label"], answer["text"]
         assert "Okonkwo" not in answer["text"]
         self._threads = [
             threading.Thread(target=self._call, args=(number,)) for number in range(callers)
         ]
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         until(lambda: self.statuses[200] >= 2 * len(self._threads), 30, "a load")
@@ -149,9 +155,8 @@ def test_sigterm_under_load_loses_no_request(tmp_path: Path, *, everyone: bool) 
         assert not (found.state / "gateway.json").exists()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_leaves_no_process_and_no_stack_trace(tmp_path: Path, workers: str) -> None:
-    with gateway(tmp_path, "--workers", workers) as found:
+def test_ctrl_c_leaves_no_process_and_no_stack_trace(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--workers", "2") as found:
         pids = [found.popen.pid, *found.processes()]
         os.killpg(found.popen.pid, signal.SIGINT)  # as a terminal does
         assert found.popen.wait(30) in (0, 130)
@@ -160,14 +165,13 @@ def test_ctrl_c_leaves_no_process_and_no_stack_trace(tmp_path: Path, workers: st
         assert list((found.home / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("program", ["serve", "up"])
+@pytest.mark.parametrize(("program", "workers"), [("serve", "2"), ("up", "1")])
 def test_ctrl_c_before_it_is_ready_leaves_nothing(
     tmp_path: Path, program: str, workers: str
 ) -> None:
     with launched(tmp_path, "--workers", workers, program=program) as found:
         # The state is being made, and nothing is ready.
-        until(lambda: (found.state / "issuer" / "issuer.json").exists(), 30)
+        until((found.state / "issuer" / "issuer.json").exists, 30)
         pids = [found.popen.pid, *descendants(found.popen.pid)]
         os.killpg(found.popen.pid, signal.SIGINT)
         assert found.popen.wait(40) in (0, 130)

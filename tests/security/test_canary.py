@@ -457,6 +457,8 @@ def test_every_kind_of_failure_was_seen_and_nothing_was_kept(sender: Sender) -> 
     assert NEEDLES.found(sender.gateway.metrics().encode()) == []
     assert_clean(sender.gateway)
     assert sender.gateway.stop() == 0
+    for folder in ("tmp", "user"):  # libraries keep no files there either: ids, telemetry, caches
+        assert list((sender.gateway.home / folder).rglob("*")) == []
     assert_clean(sender.gateway)  # the last refusals are written at the end
     assert "Traceback" not in sender.gateway.stderr
     report = sender.gateway.verify()

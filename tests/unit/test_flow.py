@@ -444,7 +444,7 @@ async def test_a_deadline_ends_every_wait(step) -> None:
     stage = Stage(local=False)
     stage.hold[step] = asyncio.Event()
     with pytest.raises(DeadlineExceeded):
-        await stage.predict(timeout_ms=10)
+        await asyncio.wait_for(stage.predict(timeout_ms=10), 10)
     assert [(o.status, o.reason) for o in stage.outcomes] == [(504, "deadline-exceeded")]
     assert stage.said[-1] == "outcome durable"
 

@@ -64,3 +64,29 @@ def test_a_stopwatch_books_all_time_since_it_was_made(monkeypatch) -> None:
     assert hops.started == 100.0
     assert hops.seconds == {"auth": 1.25, "intent": 0.25}
     assert hops.microseconds() == {"auth": 1_250_000, "intent": 250_000}
+
+
+def test_hops_counted_together_are_counted_right() -> None:
+    before = _hop("deid")
+    for milliseconds in range(1, 301):  # more than are counted together
+        hops = Hops()
+        hops.seconds = {"deid": milliseconds / 1000}
+        hops.observe()
+    after = _hop("deid")
+    gained = {key: after[key] - before.get(key, 0.0) for key in after}
+    assert gained["count"] == 300
+    assert gained["sum"] == pytest.approx(sum(range(1, 301)) / 1000)
+    assert gained["0.001"] == 1
+    assert gained["0.1"] == 100
+    assert gained["0.25"] == 250
+    assert gained["+Inf"] == 300
+
+
+def _hop(hop: str) -> dict[str, float]:
+    """Return count, sum and buckets of one hop."""
+    (family,) = telemetry.HOP_SECONDS.collect()
+    found = {}
+    for sample in family.samples:
+        if sample.labels["hop"] == hop:
+            found[sample.labels.get("le") or sample.name.rpartition("_")[2]] = sample.value
+    return found

@@ -90,7 +90,27 @@ def test_there_are_values() -> None:
 
 
 def test_entity_types_are_those_of_the_interface() -> None:
-    assert [each.value for each in EntityType] == ["NAME", "DATE", "AGE", "LOCATION", "PHONE", "FAX", "EMAIL", "SSN", "MRN", "HEALTH_PLAN", "ACCOUNT", "LICENSE", "VEHICLE", "DEVICE", "URL", "IP", "BIOMETRIC", "PHOTO", "OTHER_ID"]
+    assert [each.value for each in EntityType] == [
+        "NAME",
+        "DATE",
+        "AGE",
+        "LOCATION",
+        "PHONE",
+        "FAX",
+        "EMAIL",
+        "SSN",
+        "MRN",
+        "HEALTH_PLAN",
+        "ACCOUNT",
+        "LICENSE",
+        "VEHICLE",
+        "DEVICE",
+        "URL",
+        "IP",
+        "BIOMETRIC",
+        "PHOTO",
+        "OTHER_ID",
+    ]
 
 
 def test_counts_add_up_by_type() -> None:

@@ -111,6 +111,7 @@ def finish(
                 "mark": one.recipe.mark(),
                 "seconds": round(one.seconds),
                 "steps": one.step,
+                "held_out": one.best,
                 "history_held_out": one.history,
             }
             for one in runs

@@ -81,9 +81,18 @@ class Graph:
         if x not in self.rounded:
             self.rounded[x] = self._round_rows(x, gelu=gelu)
         whole, step, middle = self.rounded[x]
-        y = self.node("MatMulInteger", [whole, self.constant(f"{name}.w", rounded.T), middle])
-        y = self.node("Mul", [self.node("Cast", [y], to=TensorProto.FLOAT), step])
-        return self.node("Mul", [y, self.constant(f"{name}.s", scale)])
+        y = self.node(
+            "MatMulIntegerToFloat",
+            [
+                whole,
+                self.constant(f"{name}.w", rounded.T),
+                self.constant("unit", np.float32(1)),  # the step, one for each token, comes after
+                self.constant(f"{name}.s", scale),
+                middle,
+            ],
+            domain=MICROSOFT,
+        )
+        return self.node("Mul", [y, step])
 
     def normalize(self, x: str, weight: str, bias: str) -> str:
         """`x` with each token normalised; the fused SkipLayerNormalization is slower on a CPU."""
@@ -165,12 +174,16 @@ def build(weights: Weights, shape: Shape, graph: Graph) -> onnx.ModelProto:
         )
         mixed = g.linear(mixed, f"{at}.out", weights[f"{at}.out.weight"])
         mixed = g.node("Add", [mixed, own(f"{at}.out.bias")])
-        x = g.normalize(g.node("Add", [x, mixed]), own(f"{at}.norm1.weight"), own(f"{at}.norm1.bias"))
+        x = g.normalize(
+            g.node("Add", [x, mixed]), own(f"{at}.norm1.weight"), own(f"{at}.norm1.bias")
+        )
         inner = g.linear(x, f"{at}.up", weights[f"{at}.up.weight"])
         inner = g.node("BiasGelu", [inner, own(f"{at}.up.bias")], domain=MICROSOFT)
         inner = g.linear(inner, f"{at}.down", weights[f"{at}.down.weight"], gelu=True)
         inner = g.node("Add", [inner, own(f"{at}.down.bias")])
-        x = g.normalize(g.node("Add", [x, inner]), own(f"{at}.norm2.weight"), own(f"{at}.norm2.bias"))
+        x = g.normalize(
+            g.node("Add", [x, inner]), own(f"{at}.norm2.weight"), own(f"{at}.norm2.bias")
+        )
     column = g.node("Unsqueeze", [keep, g.constant("behind", LAST)])
     middle = g.constant("middle_axis", ONE)
     total = g.node("ReduceSum", [g.node("Mul", [x, column]), middle], keepdims=0)

@@ -73,7 +73,9 @@ def _stores(folder: Path) -> list[Path]:
 def _rows(
     store: sqlite3.Connection, query: str, values: tuple[object, ...]
 ) -> Iterator[tuple[int, bytes]]:
-    yield from store.execute(query, values)
+    # `yield from` would close the cursor, and then perhaps after its store.
+    for row in store.execute(query, values):  # noqa: UP028
+        yield row
 
 
 def _time(row: tuple[int, bytes]) -> int:

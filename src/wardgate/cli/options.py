@@ -13,7 +13,7 @@ import click
 
 from wardgate.auth.issuer import FOLDER, DevelopmentIssuer
 from wardgate.errors import StateInvalid
-from wardgate.web.run import GATEWAY_FILE
+from wardgate.web.process import GATEWAY_FILE
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -5,6 +5,8 @@ Pure: characters in, a truth value out. Separators are taken away by the caller 
 
 from __future__ import annotations
 
+import re
+
 _VIN_VALUES = {
     **{str(d): d for d in range(10)},
     **dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9),
@@ -32,6 +34,8 @@ IBAN_LENGTHS = {
     "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
 }  # fmt: skip
 """Characters of an IBAN by country code."""
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(_OCTET + r"(?:\." + _OCTET + r"){3}")
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -112,11 +116,7 @@ def gs1(digits: str) -> bool:
 
 def ipv4(text: str) -> bool:
     """Whether text is four decimal octets without leading zeros (RFC 6943 §3.1.1, strict)."""
-    parts = text.split(".")
-    return len(parts) == 4 and all(
-        part.isdigit() and len(part) < 4 and int(part) < 256 and (part == "0" or part[0] != "0")
-        for part in parts
-    )
+    return _IPV4.fullmatch(text) is not None
 
 
 def ipv6(text: str) -> bool:

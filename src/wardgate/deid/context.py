@@ -80,6 +80,8 @@ _FILLERS = _MARKS | frozenset(
 )  # fmt: skip
 _LAST_FOUR = frozenset({"4", "four"})
 _MOST_PASSED = 7
+_NEAR = 24
+_SIGNS = frozenset(":#=")
 _AFTER_WORD = " :.,(-"
 
 
@@ -92,6 +94,22 @@ def label_left(lowered: str, start: int) -> tuple[EntityType | None, bool, bool]
     near = lowered[start - 2 : start] if start > 1 else ""
     if near[:1].isdigit() and lowered[start - 7 : start - 2] != "last ":
         return None, False, False
+    # the usual case, without a regex: the word right before says it, or says that nothing does
+    marked = False
+    left = lowered[start - _NEAR if start > _NEAR else 0 : start].rstrip(" ")
+    if left[-1:] in _SIGNS:
+        marked = bool(left)
+        left = left.rstrip(" :#=")
+    _, gap, word = left.rpartition(" ")
+    if (gap or start <= _NEAR) and word.isalpha() and word.isascii():
+        label = STRONG.get(word)
+        if label is not None:
+            return label, True, marked
+        label = WEAK.get(word)
+        if label is not None:
+            return label, False, marked
+        if word not in _FILLERS and word not in _LAST_FOUR:
+            return None, False, marked
     marked = False
     passed = 0
     tokens = _TOKENS.findall(lowered, start - WINDOW if start > WINDOW else 0, start)

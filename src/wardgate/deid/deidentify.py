@@ -15,9 +15,9 @@ from typing import Literal
 
 from wardgate.deid import dates, gazetteer, names, net, numbers, patterns, places
 from wardgate.deid import policy as policies
-from wardgate.deid.fold import fold
+from wardgate.deid.fold import readings, unfold
 from wardgate.deid.spans import Candidate, Place, outside, replace, resolve, rows
-from wardgate.deid.transform import TAG, edits_of
+from wardgate.deid.transform import TAG, apart, edits_of
 from wardgate.errors import DetectorFailed, WardgateError
 from wardgate.types import PHI, CleanText, Deidentified, EntityType, Span
 
@@ -27,6 +27,8 @@ Reference = dt.date | Literal["today"] | None
 _LONG = 8_192
 """Code points from which a text may hold enough spans to set off a collection."""
 _DIGIT = re.compile(r"[0-9]")
+_CAPITALISED = re.compile(r"(?<![A-Za-z])[A-Z][a-z'-]+\Z")
+_CREDENTIALED = re.compile(r"(?:\[NAME\]|, (?:Jr|Sr|II|III|MD|RN|PhD|Esq)\.?)\Z")
 _DATE_SHAPES = frozenset({"iso", "mdy", "my", "ym", "md", "dmon"})
 
 
@@ -100,15 +102,21 @@ def _today() -> dt.date:
 def _deidentify(
     text: str, policy: policies.Policy, reference: dt.date | None, words: gazetteer.Gazetteer
 ) -> Deidentified:
-    folded, index = fold(text)
-    found = resolve(detect(folded, reference, words))
-    if index is not None:
-        found = [(index[c[0]], index[c[1]], c[2], c[3], c[4]) for c in found]
+    candidates: list[Candidate] = []
+    forms = readings(text)
+    for folded, index in forms:
+        read = detect(folded, reference, words)
+        if index is not None:
+            read = [(*unfold(text, c[0], c[1], index), c[2], c[3], c[4]) for c in read]
+        candidates += read
+    found = resolve(candidates)
     spans: tuple[Span, ...] = ()
     if found:
         starts, ends, labels, scores, _ = zip(*found, strict=True)
         spans = rows(Span, starts, ends, labels, scores)
     edits = edits_of(text, found, policy, reference)
+    if len(forms) > 1:
+        edits = apart(text, edits, found)
     clean, alignment = replace(text, edits)
     return Deidentified(
         text=CleanText(clean),
@@ -126,9 +134,12 @@ def detect(text: str, reference: dt.date | None, words: gazetteer.Gazetteer) -> 
     found: list[Candidate] = []
     if _DIGIT.search(text):
         found += dates.months(text, lowered, reference, taken)
-        _shapes(text, lowered, reference, found, taken)
+        maybe_ages = _shapes(text, lowered, reference, found, taken)
         found.sort(key=_start)
-        found += [*names.find(text, lowered, words, found), *places.zips(text)]
+        found += names.find(text, lowered, words, found)
+        if maybe_ages:
+            found += _ages_of_names(text, maybe_ages, found, words.common)
+        found += places.zips(text)
         found += dates.years(text, lowered, reference)
         taken.update(c[0] for c in found if c[4] is Place.ZIP)
         found += numbers.codes(text, lowered, taken, words.common)
@@ -139,10 +150,26 @@ def detect(text: str, reference: dt.date | None, words: gazetteer.Gazetteer) -> 
     found += names.spoken(text, lowered, words)
     found += dates.ages(text, lowered)
     found += net.net(text, lowered)
-    found += net.hidden(text)
+    found += net.hidden(text, lowered)
     if "[" in text or "**" in text or "90+" in text:
         return outside(found, [match.span() for match in TAG.finditer(text)])
     return found
+
+
+def _ages_of_names(
+    text: str, maybe: list[tuple[int, int]], found: list[Candidate], common: frozenset[str]
+) -> Iterator[Candidate]:
+    """`Maria Delgado, 92, of Boston`: a number is an age where a name ends right before it."""
+    ends = {c[1] for c in found if c[2] is EntityType.NAME}
+    for start, end in maybe:
+        before = start - 2
+        left = _CAPITALISED.search(text, max(0, before - 24), before)
+        if (
+            before in ends
+            or (left is not None and left[0].lower() not in common)
+            or _CREDENTIALED.search(text, max(0, before - 12), before)
+        ):
+            yield (start, end, EntityType.AGE, 0.9, None)
 
 
 def _start(candidate: Candidate) -> int:
@@ -151,7 +178,9 @@ def _start(candidate: Candidate) -> int:
 
 def _shapes(
     text: str, lowered: str, reference: dt.date | None, found: list[Candidate], taken: set[int]
-) -> None:
+) -> list[tuple[int, int]]:
+    """Add what has a shape to `found`; return the numbers that are ages if a name stands left."""
+    maybe_ages: list[tuple[int, int]] = []
     for match in patterns.NUMBERS.finditer(text):
         if match.start() in taken:
             continue
@@ -161,6 +190,11 @@ def _shapes(
             candidate = dates.number(text, lowered, match, reference)
         elif shape == "age":
             candidate = dates.age(lowered, match)
+        elif shape == "old":
+            judged = dates.old(lowered, match)
+            if judged is True:
+                maybe_ages.append(match.span())
+            candidate = None if isinstance(judged, bool) else judged
         elif shape == "street":
             candidate = (match.start(), match.end(), EntityType.LOCATION, 0.85, Place.STREET)
         else:
@@ -174,3 +208,4 @@ def _shapes(
             candidate = numbers.groups(lowered, match[0], start, end)
             if candidate is not None:
                 found.append(candidate)
+    return maybe_ages

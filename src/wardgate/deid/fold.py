@@ -9,6 +9,7 @@ where each folded character stood.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -29,11 +30,17 @@ _SIGNS = {
     "\u2028": "\n", "\u2029": "\n", "ㅤ": " ",
 }  # fmt: skip
 _LIKE |= _SIGNS
+_MARK = "\u200b"
+_INSIDE = re.compile(r"(?<=[a-z])\u200b{1,64}(?=[a-z])|(?<=[0-9])\u200b{1,64}(?=[0-9])")
 _FIRST_CJK, _LAST_CJK = 0x2E80, 0xFDFF
 _ASTRAL_LETTERS = range(0x1D400, 0x1F1B0)
 
 
-def fold(text: str) -> tuple[str, list[int] | None]:
+Index = list[int] | None
+"""Where each folded character stands in the text; None where offsets are equal."""
+
+
+def fold(text: str) -> tuple[str, Index]:
     """Return the folded text and, where characters were left out, the index of each kept one.
 
     With an index of None, the folded text has the length of `text` and equal offsets. Otherwise
@@ -41,26 +48,66 @@ def fold(text: str) -> tuple[str, list[int] | None]:
     """
     if text.isascii():
         return text, None
+    return _folded(text, _table(text))
+
+
+def readings(text: str) -> list[tuple[str, Index]]:
+    """Return every folded form of a text that detectors must read.
+
+    A format character may hide inside a word (`Jo\u200bhn`) or stand between two (`John\u200b3/7`):
+    where a text holds any, it is read without them, with each as a space, and without those alone
+    that split a run of small letters or of digits.
+    """
+    if text.isascii():
+        return [(text, None)]
+    table = _table(text)
+    hidden = [code for code, plain in table.items() if plain is None and is_format(chr(code))]
+    if not hidden:
+        return [_folded(text, table)]
+    forms = [_folded(text, table), _folded(text, table | dict.fromkeys(hidden, " "))]
+    marked, index = _folded(text, table | dict.fromkeys(hidden, _MARK))
+    inner = {i for match in _INSIDE.finditer(marked) for i in range(*match.span())}
+    if inner:
+        kept = [i for i in range(len(marked)) if i not in inner]
+        mixed = "".join([marked[i] for i in kept]).replace(_MARK, " ")
+        kept.append(len(marked))
+        forms.append((mixed, kept if index is None else [index[i] for i in kept]))
+    return forms
+
+
+def is_format(char: str) -> bool:
+    """Whether a character shows nothing of its own: zero-width spaces, joiners, direction marks."""
+    return unicodedata.category(char) == "Cf"
+
+
+def _table(text: str) -> dict[int, str | None]:
     table = _BASE.copy()
-    removes = False
     for char in set(text):
         if char > "\x7f":
-            plain = _plain(char)
-            table[ord(char)] = plain
-            removes = removes or plain is None
+            table[ord(char)] = _plain(char)
+    return table
+
+
+def _folded(text: str, table: dict[int, str | None]) -> tuple[str, Index]:
     folded = text.translate(table)
-    if not removes:
+    if len(folded) == len(text):
         return folded, None
     index = [i for i, char in enumerate(text) if table[ord(char)] is not None]
     index.append(len(text))
     return folded, index
 
 
-def unfold(start: int, end: int, index: list[int] | None) -> tuple[int, int]:
-    """Map `[start, end)` of the folded text to the text, with the marks that follow its last letter."""
+def unfold(text: str, start: int, end: int, index: Index) -> tuple[int, int]:
+    """Map `[start, end)` of the folded text to `text`, with the marks that follow its last letter.
+
+    Format characters that follow stay outside.
+    """
     if index is None:
         return start, end
-    return index[start], index[end]
+    last, stop = index[end - 1] + 1, index[end]
+    while last < stop and not is_format(text[last]):
+        last += 1
+    return index[start], last
 
 
 def _plain(char: str) -> str | None:

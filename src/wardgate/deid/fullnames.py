@@ -120,10 +120,8 @@ def names(
             return [(0, size - 1)]
     if not hits:
         hits = _inverted(text, parts, previous, words)
-    first_free = hits[-1][1] + 1 if hits else 0
-    if first_free < size:
-        hits += _alone(text, lowered, parts, first_free, words)
-    return hits
+    alone = _alone(text, lowered, parts, hits, words)
+    return sorted(hits + alone) if alone else hits
 
 
 def labelled(text: str, start: int, known: bool) -> bool:
@@ -280,34 +278,37 @@ def _inverted(
 
 
 def _alone(
-    text: str, lowered: str, parts: list[Word], from_part: int, words: Gazetteer
+    text: str, lowered: str, parts: list[Word], hits: list[tuple[int, int]], words: Gazetteer
 ) -> list[tuple[int, int]]:
-    """First names among other capitalised words, and an uncommon word after `son` and the like."""
-    hits: list[tuple[int, int]] = []
-    start, end, low = parts[0]
-    if (
-        not from_part
-        and low in words.names
-        and low not in words.common
-        and len(low) > LONGEST_INITIAL
-    ):
-        if last_word(lowered, start) in RELATIVES and not text[start:end].isupper():
-            hits.append((0, 0))
-    for i, (begin, stop, low) in enumerate(parts):
-        if i >= from_part and low in words.sure_first and (not hits or i > hits[-1][1]):
-            if not text[begin:stop].isupper() and free(
-                text, lowered, begin, stop, low, False, words
-            ):
-                stop = i
+    """First names among the words that no hit holds, and an uncommon word after `son` and the like."""
+    found: list[tuple[int, int]] = []
+    sure = words.sure_first
+    done = {i for first, last in hits for i in range(first, last + 1)}
+    for i, (start, end, low) in enumerate(parts):
+        if i in done or text[start:end].isupper():
+            continue
+        if low in sure:
+            if free(text, lowered, start, end, low, False, words):
+                last = i
                 if (
                     i + 1 < len(parts)
+                    and i + 1 not in done
                     and len(parts[i + 1][2]) < 3
                     and _LETTER.match(parts[i + 1][2])
                     and text[parts[i + 1][0] + 1 : parts[i + 1][0] + 2] == "."
                 ):
-                    stop = i + 1
-                hits.append((i, stop))
-    return hits
+                    last = i + 1
+                    done.add(last)
+                found.append((i, last))
+        elif (
+            not i
+            and low in words.names
+            and low not in words.common
+            and len(low) > LONGEST_INITIAL
+            and last_word(lowered, start) in RELATIVES
+        ):
+            found.append((0, 0))
+    return found
 
 
 def could_stand_alone(low: str, words: Gazetteer) -> bool:

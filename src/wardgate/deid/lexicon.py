@@ -89,3 +89,16 @@ NEVER = frozenset(
     """.split()
 )
 """Words that are no name even where a name stands."""
+ABBREVIATIONS = frozenset(
+    """
+    ab ac ad ae af ak al am an ap as at av ba bb bk bm bp br bs bx ca cc cd ce cf ch ck cl cm cn
+    co cp cr cs ct cv cx da db dc de di dj dl dm do dr ds du dx ed ef eg ek em en ep er es et ex
+    fa fh fm fu fx ga gc gi gn go gp gu ha hb hd he hf hh hi hl hm ho hp hr hs ht hx ia ib ic id
+    if ii im in io ip iq is it iv kg kt kv la lb ld le lf ll lm lo lp lv lw ma mc md me mg mi ml
+    mm mn mo mr ms mt my na nc ne ng nh nk nl no np ns nt nv od of ok om on op or os ot oz pa pc
+    pe pf ph pk pm po pp pr ps pt px qd qt ra rf rh rl rm rn ro rr rt rx sa sc se sh si sl sm sn
+    so sp sq ss st sv sx sz ta tb td te th ti tm tn to tp tr tv tx ua ud uc ui um un up ur us ut
+    uv va vs vt wa wb we wm wt xr yo
+    """.split()
+)
+"""Pairs of letters that stand for something else than a person after `pt`."""

@@ -26,6 +26,7 @@ from wardgate.deid.fullnames import (
 )
 from wardgate.deid.gazetteer import Gazetteer
 from wardgate.deid.lexicon import (
+    ABBREVIATIONS,
     GENITIVE,
     NEVER,
     RELATIVES,
@@ -34,14 +35,28 @@ from wardgate.deid.lexicon import (
 from wardgate.deid.spans import Candidate
 from wardgate.types import EntityType as E
 
+_SAME_SENTENCE = (
+    r"(?:(?<![a-z]\.[ ])(?<![A-Z]{3}\.[ ])|(?<=(?:Dr|Mr|Ms|Mx|St|Mt|Ft|Lt|Jr|Sr|Fr|Wm)\.[ ])"
+    r"|(?<=(?:Mrs|MRS|Rev|REV|Sgt|SGT|Col|Gen|Gov|Hon|Sen|Ste|Geo|Chs|Jas|Jos)\.[ ])"
+    r"|(?<=(?:Prof|PROF|Capt|CAPT|Thos)\.[ ]))"
+)
+"""A full stop after a word ends the sentence, but for titles and usual short forms."""
 RUN = re.compile(
     r"[A-Z](?<![A-Za-z_@].)[A-Za-z'.-]*+(?![0-9_@])"
-    r"(?:[ ](?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of)[ ]){0,2}[A-Z][A-Za-z'.-]*+(?![0-9_@]))*+"
+    r"(?:[ ]" + _SAME_SENTENCE + r"(?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of)[ ]){0,2}[A-Z][A-Za-z'.-]*+(?![0-9_@]))*+"
 )
-"""A run of capitalised words on one line, with the particles between them."""
+"""A run of capitalised words in one sentence and line, with the particles between them."""
 
 LOWER_TITLE = re.compile(
-    r"[dmpDMP](?<![\w.].)(?:r|rs|s|rof|octor|iss|ister|issus)\.?[ ](?P<name>[a-z]{3,20})(?![a-z])(?:[ ](?P<more>[a-z]{3,20})(?![a-z]))?"
+    r"[dmpDMP](?<![\w.].)(?:r|rs|s|rof|octor|iss|ister|issus|t|atient)(?:\.?[ ]|:[ ]{0,2})"
+    r"(?P<name>[a-z]{3,20})(?![a-z])(?:[ ](?P<more>[a-z]{3,20})(?![a-z]))?"
+)
+LOWER_LABELLED = re.compile(
+    r"[:](?<=[A-Za-z]:)[ ]{0,2}(?P<name>[a-z]{3,20})(?:[ ][a-z]\.?)?[ ](?P<more>[a-z]{3,20})(?![a-z'])"
+)
+INITIALS = re.compile(
+    r"[iIpP](?<![\w.].)(?:(?:nitials|NITIALS)(?: are| is)?[:= -]{1,3}(?P<any>[A-Z]\.?[- ]?[A-Z]\.?(?:[- ]?[A-Z]\.?)?)"
+    r"|(?:[tT]\.?|atient|ATIENT)[: ]{1,2}(?P<pt>[A-Z]\.?[A-Z]\.?(?:[A-Z]\.)?))(?![A-Za-z0-9/'-])"
 )
 GREETING = re.compile(
     r"[hHgtTIimM](?<![\w'].)(?:i|ello|ey|ood (?:morning|afternoon|evening)|hanks|hank you|y name is|y name's|y name is,|'m|'m dr\.?)[ ,]{1,3}(?P<name>[A-Za-z]{3,20})(?![\w'])(?:[ ](?P<more>[A-Za-z]{3,20})(?![\w']))?"
@@ -66,9 +81,13 @@ def find(
         start, end = match.span()
         while high_edge <= start:
             low_edge, high_edge = _edges(ahead, len(text))
-        if low_edge <= start and end <= high_edge:
-            continue
         run = match[0]
+        if low_edge <= start < high_edge:
+            if end <= high_edge:
+                continue
+            # `12 Oak Street SMITH`: what stands behind the street is a run of its own
+            run = text[high_edge:end].lstrip(" .")
+            start = end - len(run)
         if " " not in run:
             low = run.lower()
             if low in never:
@@ -97,24 +116,40 @@ def find(
                     established.add(low)
             continue
         parts = _split(run, start)
-        found += places.in_run(text, lowered, parts, end, words)
-        hits = names(text, lowered, parts, end, words, previous)
-        previous = parts[0] if len(parts) == 1 else None
-        if not hits:
-            loose += parts
-            continue
-        for first, last in hits:
-            found.append((parts[first][0], parts[last][1], E.NAME, 0.85, None))
-            for _, _, low in parts[first : last + 1]:
-                if len(low) > LONGEST_INITIAL and low not in never:
-                    established.add(low)
-        taken = {i for first, last in hits for i in range(first, last + 1)}
-        loose += [part for i, part in enumerate(parts) if i not in taken]
+        located = places.in_run(text, lowered, parts, end, words)
+        pieces = [parts]
+        if located:
+            found += located
+            pieces = _around(parts, located[0])
+        for piece in pieces:
+            end = piece[-1][1]
+            if len(piece) == 1 and len(parts) > 1:
+                hit = _single(text, lowered, piece[0], previous, words)
+                hits = [] if hit is None else [(0, 0)]
+            else:
+                hits = names(text, lowered, piece, end, words, previous)
+            previous = piece[0] if len(piece) == 1 else None
+            if not hits:
+                loose += piece
+                continue
+            for first, last in hits:
+                found.append((piece[first][0], piece[last][1], E.NAME, 0.85, None))
+                for _, _, low in piece[first : last + 1]:
+                    if len(low) > LONGEST_INITIAL and low not in never:
+                        established.add(low)
+            taken = {i for first, last in hits for i in range(first, last + 1)}
+            loose += [part for i, part in enumerate(piece) if i not in taken]
     yield from found
     if established:
         for start, end, low in loose:
             if low in established and not _is_eponym_use(text, lowered, start, end, low, words):
                 yield (start, end, E.NAME, 0.7, None)
+
+
+def _around(parts: list[Word], place: Candidate) -> list[list[Word]]:
+    """Split a run behind a place inside it: `Mercy Hospital SMITH`."""
+    cut = sum(1 for start, _, _ in parts if start < place[1])
+    return [parts[:cut], parts[cut:]] if cut < len(parts) else [parts]
 
 
 def _edges(ahead: Iterator[Candidate], size: int) -> tuple[int, int]:
@@ -187,8 +222,15 @@ _LABEL_MARKS = frozenset(":|=#\t")
 def _split(run: str, start: int) -> list[Word]:
     parts: list[Word] = []
     at = start
-    for word in run.split(" "):
-        low = word.lower()
+    words = run.lower().split(" ")
+    if "".join(words).isalpha():
+        for word in words:
+            end = at + len(word)
+            parts.append((at, end, word))
+            at = end + 1
+        return parts
+    for low in words:
+        word = low
         size = len(word)
         if low not in TITLES and size > 2 and not low.isalpha():
             bare = low.removesuffix("'s")
@@ -221,28 +263,42 @@ def _is_eponym_use(
 
 
 def spoken(text: str, lowered: str, words: Gazetteer) -> Iterator[Candidate]:
-    """Yield names in lower case after a title (`dr. gutierrez`) or a greeting (`hi, martha`)."""
+    """Yield names in lower case after a title, label or greeting (`dr. gutierrez`, `hi, martha`)."""
+    common, known = words.common, words.names
     for match in LOWER_TITLE.finditer(text):
         low = match["name"]
-        if low not in words.common and low not in NEVER and (low in words.names or "." in match[0]):
-            more = match["more"]
-            both = more is not None and more in words.names and more not in words.common
-            yield (
-                match.start("name"),
-                match.end("more") if both else match.end("name"),
-                E.NAME,
-                0.8,
-                None,
-            )
+        if low in common or low in NEVER:
+            continue
+        more = match["more"]
+        both = more is not None and more in known and more not in common
+        if text[match.start() + 1] in "ta":
+            # `pt bobby lund`; after `patient` alone any verb may stand
+            named = low in words.first and (both or low in words.sure_first)
+        else:
+            named = low in known or "." in match[0]
+        if named:
+            end = match.end("more") if both else match.end("name")
+            yield (match.start("name"), end, E.NAME, 0.8, None)
+    if ":" in text:
+        for match in LOWER_LABELLED.finditer(text):
+            low, more = match["name"], match["more"]
+            if (
+                low in words.first
+                and more in known
+                and low not in common
+                and low not in NEVER
+                and (more not in common or more in words.last)
+                and labelled(text, match.start("name"), known=True)
+            ):
+                yield (match.start("name"), match.end(), E.NAME, 0.8, None)
+    for match in INITIALS.finditer(text):
+        kind = "pt" if match["any"] is None else "any"
+        if kind == "any" or "." in match[kind][:-1] or match[kind][:2].lower() not in ABBREVIATIONS:
+            yield (match.start(kind), match.end(kind), E.NAME, 0.7, None)
     for match in GREETING.finditer(text):
         low = match["name"].lower()
         if low in words.sure_first:
             more = (match["more"] or "").lower()
-            both = more in words.names and more not in words.common
-            yield (
-                match.start("name"),
-                match.end("more") if both else match.end("name"),
-                E.NAME,
-                0.75,
-                None,
-            )
+            both = more in known and more not in common
+            end = match.end("more") if both else match.end("name")
+            yield (match.start("name"), end, E.NAME, 0.75, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 
 from wardgate.deid import checks, patterns
@@ -46,7 +47,7 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
             start = _reach_left(text, match.start(), _FILE_NAME)
             if start < match.start():
                 yield (start, match.end(), E.PHOTO, 0.9, None)
-    if ":" in text:
+    if _COLONS.search(text):
         for match in patterns.IPV6.finditer(text):
             if match.end() - match.start() > 4 and checks.ipv6(match[0]):
                 yield (match.start(), match.end(), E.IP, 1.0, None)
@@ -56,6 +57,11 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
                 label = phone_label(lowered, match.start())
                 yield (match.start(), match.end(), label, 0.9, None)
 
+
+_COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
+_HYPHENS = re.compile(r"-[0-9A-Fa-f]{2}-")
+
+_DIGIT_WORDS = ("zero", "one", "oh", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -80,8 +86,9 @@ def _reach_left(text: str, end: int, allowed: str) -> int:
 
 def numbered(text: str, lowered: str) -> Iterator[Candidate]:
     """Yield MAC, UDI, IBAN and post-box numbers: families that need a digit in the text."""
-    for match in patterns.MAC.finditer(text):
-        yield (match.start(), match.end(), E.DEVICE, 0.9, None)
+    if _COLONS.search(text) or _HYPHENS.search(text):
+        for match in patterns.MAC.finditer(text):
+            yield (match.start(), match.end(), E.DEVICE, 0.9, None)
     if "(" in text:
         for match in patterns.UDI.finditer(text):
             yield (
@@ -113,10 +120,11 @@ def _iban_end(text: str, start: int) -> int:
     return end if checks.iban(token.replace(" ", "")) and not text[end : end + 1].isalnum() else 0
 
 
-def hidden(text: str) -> Iterator[Candidate]:
+def hidden(text: str, lowered: str) -> Iterator[Candidate]:
     """Yield numbers spelt out in words, and base64 that decodes to readable text."""
-    for match in patterns.TEXT_DIGITS.finditer(text):
-        yield (match.start(), match.end(), E.PHONE, 0.8, None)
+    if any(word in lowered for word in _DIGIT_WORDS):
+        for match in patterns.TEXT_DIGITS.finditer(text):
+            yield (match.start(), match.end(), E.PHONE, 0.8, None)
     for match in patterns.BASE64.finditer(text):
         token = match[0]
         if token.isalpha() and (token.islower() or token.isupper() or token.istitle()):

@@ -60,6 +60,7 @@ _HEADER_CODES = frozenset(
         "nct",
     }
 )
+_AS_SPACE = str.maketrans(":-#", "   ")
 _ID_LENGTH = 4
 _CENTURIES = frozenset({"18", "19", "20"})
 _BARE_ID_DIGITS = 8
@@ -222,14 +223,8 @@ def _plain(text: str, lowered: str, token: str, start: int, end: int) -> Candida
 
 def _is_code(lowered: str, start: int) -> bool:
     """Whether a billing or terminology code system is named just left (CPT, ICD, LOINC)."""
-    words = (
-        lowered[max(0, start - 24) : start]
-        .replace(":", " ")
-        .replace("-", " ")
-        .replace("#", " ")
-        .split()
-    )
-    return any(word in _HEADER_CODES for word in words[-3:])
+    words = lowered[start - 24 if start > 24 else 0 : start].translate(_AS_SPACE).split()
+    return not _HEADER_CODES.isdisjoint(words[-3:])
 
 
 def _mixed(text: str, lowered: str, token: str, start: int, end: int) -> Candidate | None:

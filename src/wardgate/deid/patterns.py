@@ -52,12 +52,15 @@ NUMBERS = re.compile(
     r"|(?P<ip>[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?(?![0-9]|\.[0-9]))"
     r"|(?P<card>[0-9]{3}(?P<s4>[ -])(?:[0-9]{4}(?P=s4)[0-9]{4}(?P=s4)[0-9]{1,7}|[0-9]{6}(?P=s4)[0-9]{5})(?![0-9]))"
     # 93-year-old, 101 y.o., 92F, 95th birthday
-    r"|(?P<age>(?:(?<=9)[0-9]|(?<=1)[0-2][0-9])" + _AGE_UNIT + r")"
+    r"|(?P<age>(?:(?<=9)[0-9]|(?<=1)(?:[01][0-9]|2[0-5]))" + _AGE_UNIT
+    + r"(?![ -](?:percent|%|history|hx|follow|warranty|prior|ago|survival|risk|old (?:house|home|records|building))))"
     # 12 North Main Street, Apt 4
     r"|(?P<street>[0-9]{0,5}[A-Za-z]?[ ](?:(?:[NSEWnsew]|[NSns][EWew])\.?[ ])?"
     r"(?:(?:[A-Z]|[0-9]{1,3}(?=[snrt][tdh]))[A-Za-z0-9'.-]{0,24}[ ]){1,4}" + _STREET + r"\b\.?(?:[ ][NSEW]{1,2}\b)?" + _UNIT + r")"
     # 28045/02: an application at a court
     r"|(?P<case>[0-9]{3,4}/[0-9]{2}(?![0-9/]))"
+    # 92 in `Maria Delgado, 92, of Boston`, `aged 95`, `she is 93.`, `in her 90s`
+    r"|(?P<old>(?:(?<=[ (:=-]9)[0-9]|(?<=[ (:=-]1)(?:[01][0-9]|2[0-5]))(?:'?s\b|-[0-9]{2,3}\b)?(?=[,.;:)!?\n\]]|$|[ ](?![0-9x*/%]))(?![.,:][0-9]))"
     r")"
 )  # fmt: skip
 """Everything that starts with a digit and has a shape; `lastgroup` names the shape."""
@@ -114,13 +117,9 @@ PO_BOX = re.compile(
     r"[Pp](?<![\w].)(?:(?i:\.?[ ]?o\.?)|(?i:ost[ ]office))[ ](?i:box)[ ]#?[0-9]{1,7}\b"
 )
 AGE_WORDS = re.compile(
-    r"[nNoO](?<![\w-].)(?:(?i:inety)(?:[- ](?i:one|two|three|four|five|six|seven|eight|nine))?"
-    r"|(?i:ne[- ]hundred)(?:(?:[- ](?i:and))?[- ](?i:one|two|three|four|five|six|seven|eight|nine|ten))?)"
-    r"(?=[- ](?i:years?|y/?o|yr))"
-)
-AGE_LABEL = re.compile(
-    r"[aAtTi](?<![\w].)(?:(?<=[aA])(?i:ged?)(?:[ ](?i:of))?|(?<=[tT])(?i:urn(?:ed|s|ing))|(?<=i)n[ ](?:his|her|their))"
-    r"[:= ]{1,3}(?P<n>9[0-9]|1[0-2][0-9])(?![0-9+%./-]|'?s?[ ]?(?:mg|min|kg|lb|mm|cm|ml|days|weeks|months|hours))(?P<s>'?s)?\b"
+    r"[nNoOcC](?<![\w-].)(?:(?i:inety)(?:[- ](?i:one|two|three|four|five|six|seven|eight|nine))?(?=[- ](?i:years?|y/?o|yr))"
+    r"|(?i:ne[- ]hundred)(?:(?:[- ](?i:and))?[- ](?i:one|two|three|four|five|six|seven|eight|nine|ten))?(?=[- ](?i:years?|y/?o|yr))"
+    r"|(?i:onagenarians?|entenarians?)\b)"
 )
 TEXT_DIGITS = re.compile(
     r"[zotfsenZOTFSEN](?<![\w-].)(?i:(?<=z)ero|(?<=o)(?:ne|h)|(?<=t)(?:wo|hree)|(?<=f)(?:our|ive)|(?<=s)(?:ix|even)|(?<=e)ight|(?<=n)ine)"

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from enum import StrEnum
-from itertools import chain, repeat
+from itertools import accumulate, chain, repeat
+from operator import add, itemgetter, sub
 from typing import TypeVar
 
 from wardgate.types import EntityType, Replacement
@@ -38,13 +39,18 @@ Candidate = tuple[int, int, EntityType, float, Detail]
 """Start, end, label, score and detail. A bare tuple: a dense note makes ten thousand of them."""
 
 
+_START, _END = itemgetter(0), itemgetter(1)
+
+
 def resolve(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return sorted, disjoint candidates that cover every character that any candidate covered.
 
     A candidate inside another goes. Two that overlap in part become one with the label of the more
     certain: dropping either would leave a part of it in the text.
     """
-    ordered = sorted(candidates, key=_start_then_longest)
+    # two stable sorts in C: by start, the longest of equal starts first
+    ordered = sorted(candidates, key=_END, reverse=True)
+    ordered.sort(key=_START)
     kept: list[Candidate] = []
     end = -1
     for candidate in ordered:
@@ -63,10 +69,6 @@ def resolve(candidates: Iterable[Candidate]) -> list[Candidate]:
     return kept
 
 
-def _start_then_longest(candidate: Candidate) -> tuple[int, int]:
-    return candidate[0], -candidate[1]
-
-
 def replace(
     text: str, edits: Sequence[tuple[int, int, str]]
 ) -> tuple[str, tuple[Replacement, ...]]:
@@ -76,22 +78,14 @@ def replace(
     """
     if not edits:
         return text, ()
-    pieces: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    add_piece, add_start, add_end = pieces.append, starts.append, ends.append
-    done = out = 0
-    for start, end, new in edits:
-        add_piece(text[done:start])
-        add_piece(new)
-        out += start - done
-        add_start(out)
-        out += len(new)
-        add_end(out)
-        done = end
-    pieces.append(text[done:])
-    before, after, _ = zip(*edits, strict=True)
-    return "".join(pieces), rows(Replacement, before, after, starts, ends)
+    starts, ends, news = zip(*edits, strict=True)
+    gaps = [text[a:b] for a, b in zip(chain((0,), ends), chain(starts, (None,)), strict=True)]
+    clean = "".join(chain.from_iterable(zip(gaps, chain(news, ("",)), strict=True)))
+    # how much longer the output is than the input after each edit
+    grown = list(accumulate(map(sub, map(len, news), map(sub, ends, starts))))
+    out_starts = list(map(add, starts, chain((0,), grown)))
+    out_ends = list(map(add, ends, grown))
+    return clean, rows(Replacement, starts, ends, out_starts, out_ends)
 
 
 def rows(kind: type[_Row], *columns: Sequence[object]) -> tuple[_Row, ...]:

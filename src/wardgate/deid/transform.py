@@ -10,6 +10,7 @@ import re
 from functools import cache
 from importlib import resources
 
+from wardgate.deid.fold import is_format
 from wardgate.deid.policy import Action, Policy
 from wardgate.deid.spans import Candidate, Place
 from wardgate.types import EntityType
@@ -73,6 +74,26 @@ def _milder(candidate: Candidate, policy: Policy, reference: dt.date | None) -> 
         elif label is EntityType.AGE:
             return AGE_FORM
     return _TAGS[label]
+
+
+def apart(
+    text: str, edits: list[tuple[int, int, str]], found: list[Candidate]
+) -> list[tuple[int, int, str]]:
+    """Return the edits with a tag for each year, age or ZIP prefix that would touch other text.
+
+    For texts with format characters, which show nothing: `2019` beside another number would read as
+    one number. A tag has its own ends.
+    """
+    labels = {candidate[0]: candidate[2] for candidate in found}
+    return [
+        (start, end, new if new[0] == "[" or _alone(text, start, end) else _TAGS[labels[start]])
+        for start, end, new in edits
+    ]
+
+
+def _alone(text: str, start: int, end: int) -> bool:
+    """Whether no format character stands right beside `[start, end)`."""
+    return not (start and is_format(text[start - 1])) and not is_format(text[end : end + 1] or " ")
 
 
 def zip3(code: str) -> str:

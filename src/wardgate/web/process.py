@@ -12,6 +12,8 @@ from pathlib import Path
 
 from wardgate.errors import StateInvalid
 
+GATEWAY_FILE = "gateway.json"
+"""In the state folder while a gateway runs: its addresses, for the client commands."""
 _PR_SET_DUMPABLE = 4
 """linux/prctl.h"""
 

@@ -21,14 +21,12 @@ from wardgate.errors import SettingsInvalid
 from wardgate.settings import Settings
 from wardgate.web.control import unless
 from wardgate.web.metrics import application
-from wardgate.web.process import StateLock, forbid_core_files, open_state
+from wardgate.web.process import GATEWAY_FILE, StateLock, forbid_core_files, open_state
 from wardgate.web.server.serve import HttpServer, bind
 from wardgate.web.supervisor import Supervisor
 from wardgate.web.worker import Worker, tls_files
 
 log = logging.getLogger("wardgate")
-GATEWAY_FILE = "gateway.json"
-"""In the state folder while a gateway runs: its addresses, for the client commands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-
 from tests.conftest import Process
+
 from wardgate.cli import main
 
 

@@ -24,7 +24,7 @@ def test_a_file_and_standard_input_give_the_same(wardgate, tmp_path) -> None:
         assert wardgate("deid", *given, stdin=NOTE.encode()).out == from_file.out
 
 
-def test_text_without_phi_comes_through_to_the_byte(wardgate, capsysbinary) -> None:
+def test_text_without_phi_comes_through_to_the_byte(wardgate) -> None:
     text = "BP 124/78, naïve – \U0001f600\r\n\r\n\tno change\x0b\n".encode()
     done = wardgate("deid", "-", stdin=text)
     assert done.out.encode() == text

@@ -10,7 +10,7 @@ import pytest
 from wardgate.auth.issuer import DevelopmentIssuer
 from wardgate.cli.options import access_token, development_issuer, gateway_url, state_option
 from wardgate.errors import StateInvalid
-from wardgate.web.run import GATEWAY_FILE
+from wardgate.web.process import GATEWAY_FILE
 
 
 def test_an_address_that_is_given_wins(tmp_path) -> None:

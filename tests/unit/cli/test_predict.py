@@ -7,13 +7,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-
 from tests.conftest import run_wardgate
 
 
 @pytest.fixture
 def predict(wardgate, gateway):
-    return lambda *given, stdin=b"": wardgate("predict", "--state", gateway.state, *given, stdin=stdin)
+    return lambda *given, stdin=b"": wardgate(
+        "predict", "--state", gateway.state, *given, stdin=stdin
+    )
 
 
 def test_a_text_goes_through_the_gateway(predict) -> None:
@@ -65,7 +66,7 @@ def test_an_address_that_does_not_answer_is_told(predict, url) -> None:
 class Other(BaseHTTPRequestHandler):
     """A server of another kind."""
 
-    def do_POST(self) -> None:  # noqa: N802 -- the name that http.server calls
+    def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         body = self.server.answer  # type: ignore[attr-defined]
         self.send_response(200)
@@ -93,7 +94,7 @@ def test_a_file_of_authorities_that_holds_none_is_told(predict, tmp_path) -> Non
     (tmp_path / "ca.pem").write_text("no certificate")
     done = predict("fine", "--url", "https://127.0.0.1:1", "--ca", tmp_path / "ca.pem")
     assert done.code == 1
-    assert "no certificate" in done.err
+    assert "certificate" in done.err
 
 
 def test_it_works_as_a_program(gateway) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from wardgate.cli.serve import child, in_loop, serve, settings_from
 from wardgate.errors import SettingsInvalid
-from wardgate.web.run import GATEWAY_FILE
+from wardgate.web.process import GATEWAY_FILE
 
 
-def test_flags_go_where_they_belong_and_leave_the_rest_to_the_variables(monkeypatch, tmp_path) -> None:
+def test_flags_go_where_they_belong_and_leave_the_rest_to_the_variables(
+    monkeypatch, tmp_path
+) -> None:
     monkeypatch.setenv("WARDGATE_SERVER__PORT", "1")
     monkeypatch.setenv("WARDGATE_SERVER__WORKERS", "3")
     none = {parameter.name: None for parameter in serve.params}

@@ -45,9 +45,9 @@ def test_a_token_as_it_is_asked_for(wardgate, state) -> None:
 
 
 def test_no_scope_at_all(wardgate, state) -> None:
-    assert claims(state, wardgate("token", "--state", state, "--scope", "").out.strip())[
-        "scope"
-    ] == ""
+    assert (
+        claims(state, wardgate("token", "--state", state, "--scope", "").out.strip())["scope"] == ""
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import re
 
 import click
 import pytest
-
 from tests.conftest import run_wardgate
+
 from wardgate.cli.up import _coloured, _hops
 from wardgate.telemetry import HOPS
 from wardgate.types import EntityType

@@ -33,6 +33,7 @@ PHI_PIECES = [
     "a@b.co", "https://a.b/c", "10.1.2.3", "Member ID: X12345678", "12 Oak Street", "Mercy Hospital", "NPI 1234567893",
     "last 4 of SSN 1234", "Karen O'Neil, RN", "12/2019", "2001:db8::1", "acct 4411", "Jose\u0301", "\u200bMartha",
 ]  # fmt: skip
+HIDDEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202e\u2066"
 JOINTS = [
     " ",
     ", ",
@@ -47,6 +48,7 @@ JOINTS = [
     " the ",
     " \U0001f600 ",
     " \u05d0 ",
+    *HIDDEN,
 ]
 PIECES = st.lists(
     st.one_of(
@@ -122,6 +124,29 @@ def test_exact_for_phi_in_any_text_and_a_second_pass_changes_nothing(text):
     _check(text, first)
     again = DETECTOR.deidentify(first.text)
     assert again.text == first.text
+
+
+def _covered(text):
+    spans = DETECTOR.deidentify(text).spans
+    return {i for s in spans for i in range(s.start, s.end) if text[i].isalnum()}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(PHI_PIECES), st.sampled_from(PHI_PIECES), st.text(HIDDEN, min_size=1, max_size=3)
+)
+def test_a_hidden_joint_hides_nothing_that_a_space_shows(left, right, joint):
+    spaced = _covered(f"{left}{' ' * len(joint)}{right}")
+    assert spaced <= _covered(f"{left}{joint}{right}")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(PHI_PIECES), st.data())
+def test_a_hidden_character_inside_hides_nothing(piece, data):
+    at = data.draw(st.integers(1, len(piece) - 1))
+    hidden = data.draw(st.sampled_from(HIDDEN))
+    expected = {i + (i >= at) for i in _covered(piece)}
+    assert expected <= _covered(piece[:at] + hidden + piece[at:])
 
 
 def test_limited_data_set_keeps_dates_and_cities_and_reports_them():

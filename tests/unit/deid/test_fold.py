@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardgate.deid.fold import fold, unfold
+from wardgate.deid.fold import fold, is_format, readings, unfold
 
 
 def test_ascii_is_the_same_object():
@@ -55,11 +55,36 @@ def test_index_points_at_the_kept_characters(text):
     assert index == sorted(set(index))
 
 
-def test_unfold_takes_in_the_marks_that_follow():
+def test_unfold_takes_in_the_marks_that_follow_and_no_format_characters():
     text = "Jose\u0301 x"
     _, index = fold(text)
-    assert unfold(0, 4, index) == (0, 5)
-    assert unfold(2, 3, None) == (2, 3)
+    assert unfold(text, 0, 4, index) == (0, 5)
+    assert unfold(text, 2, 3, None) == (2, 3)
+    text = "Jose\u0301\u200bx"
+    _, index = fold(text)
+    assert unfold(text, 0, 4, index) == (0, 5)
+
+
+@pytest.mark.parametrize("hidden", "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202e")
+def test_a_text_with_format_characters_is_read_without_them_and_with_spaces(hidden):
+    assert [form for form, _ in readings(f"ab{hidden}cd")] == ["abcd", "ab cd", "abcd"]
+    assert [form for form, _ in readings(f"aB{hidden}3{hidden}4")] == ["aB34", "aB 3 4", "aB 34"]
+
+
+@given(st.text(alphabet="aB1 \u200b\u00ad\u0301"))
+def test_every_reading_points_at_its_characters(text):
+    for form, index in readings(text):
+        where = range(len(text)) if index is None else index[:-1]
+        assert len(where) == len(form)
+        assert all(
+            text[i] == char or (char == " " and is_format(text[i]))
+            for i, char in zip(where, form, strict=True)
+        )
+
+
+@pytest.mark.parametrize("text", ["plain", "Jos\u00e9", "Jose\u0301"])
+def test_any_other_text_is_read_once(text):
+    assert readings(text) == [fold(text)]
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=0x80)))

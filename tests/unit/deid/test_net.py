@@ -24,8 +24,9 @@ def test_net(text, parts):
     "text", ["Hydrochlorothiazide", "AAAAAAAAAAAAAAAA", "aaaabbbbccccdddd", "1234567890123456"]
 )
 def test_words_are_no_base64(text):
-    assert not list(net.hidden(text))
+    assert not list(net.hidden(text, text.lower()))
 
 
 def test_base64_of_readable_text():
-    assert [c[:2] for c in net.hidden("x UGF0aWVudCBKb2huIERvZQ== y")] == [(2, 26)]
+    text = "x UGF0aWVudCBKb2huIERvZQ== y"
+    assert [c[:2] for c in net.hidden(text, text.lower())] == [(2, 26)]

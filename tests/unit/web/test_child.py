@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-
 from tests.conftest import Shared
+
 from wardgate.engine.remote import RemoteEngine
 from wardgate.errors import ModelUnknown
 from wardgate.settings import Settings
@@ -68,7 +68,9 @@ async def begin(engine, monkeypatch, tmp_path) -> AsyncIterator:
     yield start
     for process in begun:
         process.channel.close()
-        await asyncio.gather(process.task, process.channel.writer.wait_closed(), return_exceptions=True)
+        await asyncio.gather(
+            process.task, process.channel.writer.wait_closed(), return_exceptions=True
+        )
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 

@@ -21,9 +21,7 @@ class Process:
         self.requests = Counter("wardgate_r_total", "R.", ("route",), registry=self.registry)
         self.flying = Gauge("wardgate_flying", "F.", registry=self.registry)
         self.ready = Gauge("wardgate_ready", "Y.", ("check",), registry=self.registry)
-        self.seconds = Histogram(
-            "wardgate_s_seconds", "S.", buckets=(1, 2), registry=self.registry
-        )
+        self.seconds = Histogram("wardgate_s_seconds", "S.", buckets=(1, 2), registry=self.registry)
         Counter("other_total", "O.", registry=self.registry)
 
     @property
@@ -123,7 +121,12 @@ def test_no_counter_ever_falls(steps) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/metrics", 200), ("HEAD", "/metrics", 200), ("POST", "/metrics", 404), ("GET", "/", 404)],
+    [
+        ("GET", "/metrics", 200),
+        ("HEAD", "/metrics", 200),
+        ("POST", "/metrics", 404),
+        ("GET", "/", 404),
+    ],
 )
 async def test_the_metrics_port_serves_metrics_and_nothing_else(method, path, status) -> None:
     process = Process()

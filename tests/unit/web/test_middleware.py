@@ -41,7 +41,9 @@ class Caller:
     async def get(self, path: str = "/", **headers: str) -> httpx.Response:
         transport = httpx.ASGITransport(app=self.door)
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-            return await client.get(path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+            return await client.get(
+                path, headers={k.replace("_", "-"): v for k, v in headers.items()}
+            )
 
 
 async def test_every_reply_carries_the_standing_headers() -> None:

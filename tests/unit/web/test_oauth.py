@@ -105,9 +105,7 @@ async def test_a_bad_form_has_the_code_of_the_standard(running, secret, form, co
 async def test_a_form_of_another_type_or_size_is_refused(running, secret) -> None:
     async with running.client() as client:
         as_json = await client.post("/oauth2/token", json=GRANT, auth=secret)
-        large = await client.post(
-            "/oauth2/token", content=b"a" * 4097, headers=FORM, auth=secret
-        )
+        large = await client.post("/oauth2/token", content=b"a" * 4097, headers=FORM, auth=secret)
     assert as_json.status_code == 415
     assert large.status_code == 413
 

@@ -57,7 +57,9 @@ def test_the_challenge_names_the_scheme_that_was_asked_for(error, challenge) -> 
     assert dict(problem(error, request_id=ID)[1])[b"www-authenticate"] == challenge
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [(0.01, b"1"), (1.0, b"1"), (1.2, b"2"), (90, b"90")])
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.01, b"1"), (1.0, b"1"), (1.2, b"2"), (90, b"90")]
+)
 def test_retry_after_is_whole_seconds_rounded_up(seconds, shown) -> None:
     _, headers, _ = problem(RateLimited(retry_after=seconds), request_id=ID)
     assert dict(headers)[b"retry-after"] == shown

@@ -7,8 +7,8 @@ import re
 import uuid
 
 import pytest
-
 from tests.conftest import problem_of
+
 from wardgate.audit.read import search
 from wardgate.telemetry import HOPS
 
@@ -166,7 +166,9 @@ async def test_another_content_type_is_refused(running, headers) -> None:
 async def test_a_model_that_is_not_served_is_unknown_only_to_who_may_use_it(running) -> None:
     body = {"model": "other", "text": "x"}
     async with running.client() as client:
-        permitted = await client.post("/v1/predict", json=body, headers=running.bearer("infer:other"))
+        permitted = await client.post(
+            "/v1/predict", json=body, headers=running.bearer("infer:other")
+        )
         stranger = await client.post("/v1/predict", json=body, headers=running.bearer())
     assert permitted.status_code == 404
     assert stranger.status_code == 403

@@ -91,7 +91,9 @@ async def test_a_request_goes_to_its_route() -> None:
     assert scope["route"].permission is Permission.INFER
 
 
-@pytest.mark.parametrize("path", ["/v1/thing/", "/v1/Thing", "/v1", "/", "//v1/thing", "", "/v1/thing%20"])
+@pytest.mark.parametrize(
+    "path", ["/v1/thing/", "/v1/Thing", "/v1", "/", "//v1/thing", "", "/v1/thing%20"]
+)
 async def test_any_other_path_is_not_found(path) -> None:
     with pytest.raises(NotFound):
         await answered(api(ENDPOINT), "POST", path)

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
-
 from tests.conftest import Shared
+
 from wardgate.errors import SettingsInvalid, StateInvalid
 from wardgate.settings import Settings
 from wardgate.web import run as module
-from wardgate.web.process import StateLock
-from wardgate.web.run import GATEWAY_FILE, Addresses, _address, run
+from wardgate.web.process import GATEWAY_FILE, StateLock
+from wardgate.web.run import Addresses, _address, run
 from wardgate.web.server.serve import bind
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -67,8 +67,9 @@ async def test_a_gateway_is_found_through_its_state_folder_while_it_runs(setting
     assert not (settings.state / GATEWAY_FILE).exists()
     assert settings.state.stat().st_mode & 0o777 == 0o700
     StateLock(settings.state).release()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{file['url']}/livez", trust_env=False)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{file['url']}/livez")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

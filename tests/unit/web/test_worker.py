@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from tests.conftest import Shared
+
 from wardgate.auth.issuer import DevelopmentIssuer
 from wardgate.engine.server import EngineServer
 from wardgate.errors import NotReady
