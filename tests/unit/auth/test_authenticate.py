@@ -26,7 +26,7 @@ class CountedKeys:
         self.number = 1
         self.loads = 0
 
-    def generation(self, now: float) -> int:  # noqa: ARG002
+    def generation(self, now: float) -> int:
         return self.number
 
     def load(self) -> KeySet:
