@@ -115,7 +115,8 @@ def number(
     if shape == "dmon":
         return _day_month(text, lowered, match[0], start, end, reference)
     birth = _birth(lowered, start)
-    parts = _SPLIT.split(match[0], maxsplit=2)
+    token = match[0]
+    parts = token.split("/") if "/" in token else _SPLIT.split(token, maxsplit=2)
     if shape == "iso":
         year, month, day = int(parts[0]), int(parts[1]), int(parts[2][:2].rstrip("T"))
     elif shape == "my":
@@ -224,20 +225,21 @@ def months(
         start, end = match.span()
         word = match[0][:9]
         y4, d, y, y2, y3, spelt = match.group("y4", "d", "y", "y2", "y3", "word")
+        written_year = y4 or y or y2 or y3
         if not (d or y4 or spelt):
             if not _lone_month(text, lowered, match[0], start, end):
                 continue
             yield (start, end, E.DATE, 0.7, (0, 0, 0, False))
             continue
-        if word[0].islower() and word[:3] in {"may", "mar"} and not (y4 or y or y2 or y3):
+        if word[0].islower() and word[:3] in {"may", "mar"} and not written_year:
             if not (spelt or (d and last_word(lowered, start) in _BEFORE_MONTH)):
                 continue
         if d:
             taken.add(match.start("d"))
-        month, day = _MONTHS[word[:3].lower()], int(d or 0)
-        if not exists(0, month, day):
+        month, day = _MONTHS[lowered[start : start + 3]], int(d or 0)
+        if day > _DAYS[month]:
             day = 0
-        if not (y4 or y or y2 or y3):
+        if not written_year:
             yield (start, end, E.DATE, 0.95, (0, month, day, False))
             continue
         birth = _birth(lowered, start)

@@ -70,7 +70,9 @@ class Deidentifier:
             raw = text.reveal() if isinstance(text, PHI) else text
             reference = _today() if reference_date == "today" else reference_date
             assert not isinstance(reference, str)
-            with _collector_paused(len(raw)):
+            if len(raw) < _LONG:
+                return _deidentify(raw, chosen, reference, self._words)
+            with _collector_paused():
                 return _deidentify(raw, chosen, reference, self._words)
         except WardgateError:
             raise
@@ -79,13 +81,13 @@ class Deidentifier:
 
 
 @contextlib.contextmanager
-def _collector_paused(chars: int) -> Iterator[None]:
+def _collector_paused() -> Iterator[None]:
     """Keep the cyclic collector out of a long text.
 
     Nothing here makes a cycle, but ten thousand spans would set off a walk over every object of the
     process, which takes longer than the detection.
     """
-    if chars < _LONG or not gc.isenabled():
+    if not gc.isenabled():
         yield
         return
     gc.disable()

@@ -23,6 +23,8 @@ CREDENTIAL = re.compile(
     r"|MBBS|FACC|FACS|FRCS|MPH|MA|CNM|CNP|RPh|OD|SLP|PsyD|Jr|Sr|II|III)\b\.?"
 )
 
+_AFTER_LABEL = frozenset(":|=#\t ")
+_BEFORE_CREDENTIAL = frozenset(", ")
 _LETTER = re.compile(r"[A-Za-z]\.?(?:[A-Z]\.?){0,2}\Z")
 
 _LABEL_LEFT = re.compile(r"([A-Za-z]{1,16})(?:[ ]?\([A-Za-z]{1,12}\))?[ \t]{0,2}[:#|=][ \t]{0,8}\Z")
@@ -73,8 +75,7 @@ def names(
     size = len(parts)
     start = parts[0][0]
     i = 0
-    label = labelled(text, start, True)
-    if label:
+    if start and text[start - 1] in _AFTER_LABEL and labelled(text, start, True):
         j = _extent(text, parts, 0, words, strong=True)
         if j > 0 or (j == 0 and could_stand_alone(parts[0][2], words)):
             while i <= j and parts[i][2] in TITLES:
@@ -118,7 +119,7 @@ def names(
     ):
         if _AGED.match(text, end) and not text[parts[0][0] : parts[0][1]].isupper():
             return [(0, size - 1)]
-    if not hits:
+    if not hits and previous is not None:
         hits = _inverted(text, parts, previous, words)
     alone = _alone(text, lowered, parts, hits, words)
     return sorted(hits + alone) if alone else hits
@@ -229,6 +230,8 @@ def _credentialed(
     while last > 0 and parts[last][2].rstrip(".") in CREDENTIAL_WORDS:
         last -= 1
     if last == len(parts) - 1:
+        if text[end : end + 1] not in _BEFORE_CREDENTIAL:
+            return None
         found = CREDENTIAL.match(text, end)
         if found is None or (found[0][0] != "," and len(parts) < 2):
             return None
@@ -259,11 +262,11 @@ INVERTED_NEXT = re.compile(r",[ ]([A-Z][A-Za-z'-]{1,24})(?![A-Za-z])")
 
 
 def _inverted(
-    text: str, parts: list[Word], previous: Word | None, words: Gazetteer
+    text: str, parts: list[Word], previous: Word, words: Gazetteer
 ) -> list[tuple[int, int]]:
     """`SMITH, John A`: seen from the first name, with the surname as the run before."""
     start, _, low = parts[0]
-    if previous is None or previous[1] != start - 2 or text[start - 2 : start] != ", ":
+    if previous[1] != start - 2 or text[start - 2 : start] != ", ":
         return []
     if not surname_of(previous[2], low, text[previous[0] : previous[1]].isupper(), words):
         return []
@@ -285,10 +288,8 @@ def _alone(
     sure = words.sure_first
     done = {i for first, last in hits for i in range(first, last + 1)}
     for i, (start, end, low) in enumerate(parts):
-        if i in done or text[start:end].isupper():
-            continue
         if low in sure:
-            if free(text, lowered, start, end, low, False, words):
+            if i not in done and not text[start:end].isupper() and free(text, lowered, start, end, low, False, words):
                 last = i
                 if (
                     i + 1 < len(parts)
@@ -302,8 +303,10 @@ def _alone(
                 found.append((i, last))
         elif (
             not i
+            and 0 not in done
             and low in words.names
             and low not in words.common
+            and not text[start:end].isupper()
             and len(low) > LONGEST_INITIAL
             and last_word(lowered, start) in RELATIVES
         ):

@@ -19,6 +19,10 @@ from wardgate.errors import PolicyUnknown, SettingsInvalid
 from wardgate.types import EntityType
 
 DEFAULT = "safe_harbor"
+AGE_FORM = "90+"
+"""The generalised form of an age over 89 (45 CFR 164.514(b)(2)(i)(C))."""
+TAGS = {label: f"[{label}]" for label in EntityType}
+"""What takes the place of a redacted span."""
 
 
 class Action(StrEnum):
@@ -48,8 +52,8 @@ class Policy:
     source: str
     actions: Mapping[str, Action]
     hash: str
-    redacted: frozenset[EntityType]
-    """Labels that are redacted whatever the detail."""
+    constant: Mapping[EntityType, str]
+    """What takes the place of a label whatever its text: its tag, or `90+` of an age."""
 
     def action(self, label: EntityType, place: Place | None) -> Action:
         """Return what to do; a location of no known kind gets the strongest of its kinds."""
@@ -93,12 +97,19 @@ def parse(document: object) -> Policy:
         source=document["source"],
         actions=checked,
         hash=hashlib.sha256(canonical.encode("ascii")).hexdigest(),
-        redacted=frozenset(
-            label
-            for label in EntityType
-            if all(a is Action.REDACT for k, a in checked.items() if k.split(".")[0] == label)
-        ),
+        constant=_constant(checked),
     )
+
+
+def _constant(actions: Mapping[str, Action]) -> dict[EntityType, str]:
+    """Return the replacement of each label that the policy treats alike in all its kinds."""
+    constant: dict[EntityType, str] = {}
+    for label in EntityType:
+        if all(a is Action.REDACT for k, a in actions.items() if k.split(".")[0] == label):
+            constant[label] = TAGS[label]
+    if actions[EntityType.AGE] is Action.GENERALIZE:
+        constant[EntityType.AGE] = AGE_FORM
+    return constant
 
 
 @cache

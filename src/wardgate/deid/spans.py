@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from enum import StrEnum
+from functools import cache
 from itertools import accumulate, chain, repeat
 from operator import add, itemgetter, sub
 from typing import TypeVar
@@ -95,9 +96,14 @@ def rows(kind: type[_Row], *columns: Sequence[object]) -> tuple[_Row, ...]:
     of a frozen dataclass costs three times as much.
     """
     made: list[_Row] = list(map(kind.__new__, repeat(kind, len(columns[0]))))
-    for field, column in zip(fields(kind), columns, strict=True):  # type: ignore[arg-type]
-        deque(map(getattr(kind, field.name).__set__, made, column), maxlen=0)
+    for set_slot, column in zip(_setters(kind), columns, strict=True):
+        deque(map(set_slot, made, column), maxlen=0)
     return tuple(made)
+
+
+@cache
+def _setters(kind: type[object]) -> tuple[Callable[[object, object], None], ...]:
+    return tuple(getattr(kind, field.name).__set__ for field in fields(kind))  # type: ignore[arg-type]
 
 
 def to_input(start: int, end: int, alignment: Sequence[Replacement]) -> tuple[int, int]:

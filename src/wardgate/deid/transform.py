@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 
 from wardgate.deid.fold import is_format
-from wardgate.deid.policy import Action, Policy
+from wardgate.deid.policy import AGE_FORM, TAGS, Action, Policy
 from wardgate.deid.spans import Candidate, Place
 from wardgate.types import EntityType
 
@@ -20,13 +20,10 @@ OLDEST_TOLD = 89
 SMALLEST_ZIP3 = 20_000
 """A prefix stays only where more people than this live (45 CFR 164.514(b)(2)(i)(B)(1))."""
 
-AGE_FORM = "90+"
 TAG = re.compile(
     r"\[(?:" + "|".join(EntityType) + r")\]|(?<![0-9])[0-9]{3}\*\*|(?<![0-9])90\+(?![0-9])"
 )
 """What this module writes, years aside; detectors leave it alone."""
-
-_TAGS = {label: f"[{label}]" for label in EntityType}
 
 
 def edits_of(
@@ -38,9 +35,7 @@ def edits_of(
     """
     edits: list[tuple[int, int, str]] = []
     add = edits.append
-    constant = {label: _TAGS[label] for label in policy.redacted}
-    if policy.actions[EntityType.AGE] is Action.GENERALIZE:
-        constant[EntityType.AGE] = AGE_FORM
+    constant = policy.constant
     generalizes_zip = policy.actions["LOCATION.ZIP"] is Action.GENERALIZE
     known: dict[object, str | None] = {}
     for candidate in found:
@@ -70,10 +65,10 @@ def _milder(candidate: Candidate, policy: Policy, reference: dt.date | None) -> 
     if action is Action.GENERALIZE:
         if label is EntityType.DATE:
             if isinstance(detail, tuple):
-                return year_alone(detail[0], detail[1], detail[2], reference) or _TAGS[label]
+                return year_alone(detail[0], detail[1], detail[2], reference) or TAGS[label]
         elif label is EntityType.AGE:
             return AGE_FORM
-    return _TAGS[label]
+    return TAGS[label]
 
 
 def apart(
@@ -86,7 +81,7 @@ def apart(
     """
     labels = {candidate[0]: candidate[2] for candidate in found}
     return [
-        (start, end, new if new[0] == "[" or _alone(text, start, end) else _TAGS[labels[start]])
+        (start, end, new if new[0] == "[" or _alone(text, start, end) else TAGS[labels[start]])
         for start, end, new in edits
     ]
 

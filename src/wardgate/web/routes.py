@@ -125,7 +125,7 @@ class Dispatch:
 
 
 def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
-    found = responses((*endpoint.errors, *ANY_ROUTE))
+    found = responses({*endpoint.errors, *ANY_ROUTE})
     content: dict[str, Any] = {}
     if endpoint.reply is not None or endpoint.reply_example is not None:
         content = {endpoint.reply_media_type: {}}
