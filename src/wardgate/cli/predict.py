@@ -7,11 +7,13 @@ import os
 import ssl
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import httpx
 
 from wardgate.cli.options import access_token, gateway_url, state_option
+from wardgate.settings import is_loopback
 
 
 @click.command()
@@ -77,6 +79,9 @@ def predict(  # noqa: PLR0917 -- click passes options by name
     if purpose is not None:
         body["purpose"] = purpose
     address = gateway_url(state, url)
+    target = urlsplit(address)
+    if target.scheme != "https" and not is_loopback(target.hostname or ""):
+        raise click.UsageError("The note and the token go to another machine over https alone.")
     try:
         reply = httpx.post(
             f"{address}/v1/predict",

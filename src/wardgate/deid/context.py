@@ -7,6 +7,7 @@ stand between a label and its number (`number`, `is`, `#`) are passed over; anyt
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from wardgate.types import EntityType
 
@@ -141,3 +142,11 @@ def last_word(lowered: str, start: int) -> str:
         .rpartition(" ")[2]
         .lstrip("(")
     )
+
+
+def has_any(lowered: str, words: Iterable[str]) -> bool:
+    """Whether any of a few words is in the text: a gate that costs less than a pass of a pattern."""
+    for word in words:  # noqa: SIM110 -- a generator costs twice as much
+        if word in lowered:
+            return True
+    return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from string import ascii_letters
 
+from wardgate.deid import places
 from wardgate.deid.context import last_word
 from wardgate.deid.gazetteer import Gazetteer
 from wardgate.deid.lexicon import (
@@ -27,7 +29,8 @@ _AFTER_LABEL = frozenset(":|=#\t ")
 _BEFORE_CREDENTIAL = frozenset(", ")
 _LETTER = re.compile(r"[A-Za-z]\.?(?:[A-Z]\.?){0,2}\Z")
 
-_LABEL_LEFT = re.compile(r"([A-Za-z]{1,16})(?:[ ]?\([A-Za-z]{1,12}\))?[ \t]{0,2}[:#|=][ \t]{0,8}\Z")
+_LABEL_WINDOW = 40
+_MARKS = frozenset(":#|=")
 
 NEXT_WORD = re.compile(r"[ ]?(?:'s )?([a-z]+)")
 
@@ -44,7 +47,7 @@ def free(
     """Whether a first name stands for a person here, and not in an eponym or a place."""
     if shouted and (end - start < SHORTEST_SHOUTED):
         return False
-    if low in words.cities and text[end : end + 2] == ", " and text[end + 2 : end + 3].isupper():
+    if low in words.cities and text.startswith(", ", end) and places.before_a_state(text, end):
         return False
     at = end + 2 if lowered.startswith("'s", end) else end
     following = NEXT_WORD.match(lowered, at)
@@ -135,12 +138,14 @@ def labelled(text: str, start: int, known: bool) -> bool:
         and (text[start - 1] != " " or text[start - 2] not in ":|=# ")
     ):
         return False
-    found = _LABEL_LEFT.search(text, max(0, start - 40), start)
-    return (
-        found is not None
-        and (label := found[1].lower()) in LABELS
-        and (known or label not in SPEAKERS)
-    )
+    left = text[max(0, start - _LABEL_WINDOW) : start].rstrip(" \t")
+    if left[-1:] not in _MARKS:
+        return False
+    left = left[:-1].rstrip(" \t")
+    if left.endswith(")"):
+        left = left.rpartition("(")[0].rstrip(" ")
+    label = left[len(left.rstrip(ascii_letters)) :].lower()
+    return label in LABELS and (known or label not in SPEAKERS)
 
 
 def _extent(text: str, parts: list[Word], i: int, words: Gazetteer, *, strong: bool) -> int:
@@ -284,12 +289,18 @@ def _alone(
     text: str, lowered: str, parts: list[Word], hits: list[tuple[int, int]], words: Gazetteer
 ) -> list[tuple[int, int]]:
     """First names among the words that no hit holds, and an uncommon word after `son` and the like."""
+    if hits and hits[0] == (0, len(parts) - 1):
+        return []
     found: list[tuple[int, int]] = []
     sure = words.sure_first
     done = {i for first, last in hits for i in range(first, last + 1)}
     for i, (start, end, low) in enumerate(parts):
         if low in sure:
-            if i not in done and not text[start:end].isupper() and free(text, lowered, start, end, low, False, words):
+            if (
+                i not in done
+                and not text[start:end].isupper()
+                and free(text, lowered, start, end, low, False, words)
+            ):
                 last = i
                 if (
                     i + 1 < len(parts)

@@ -43,7 +43,9 @@ _SAME_SENTENCE = (
 """A full stop after a word ends the sentence, but for titles and usual short forms."""
 RUN = re.compile(
     r"[A-Z](?<![A-Za-z_@].)[A-Za-z'.-]*+(?![0-9_@])"
-    r"(?:[ ]" + _SAME_SENTENCE + r"(?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of)[ ]){0,2}[A-Z][A-Za-z'.-]*+(?![0-9_@]))*+"
+    r"(?:[ ]"
+    + _SAME_SENTENCE
+    + r"(?:(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|of)[ ]){0,2}[A-Z][A-Za-z'.-]*+(?![0-9_@]))*+"
 )
 """A run of capitalised words in one sentence and line, with the particles between them."""
 
@@ -54,9 +56,12 @@ LOWER_TITLE = re.compile(
 LOWER_LABELLED = re.compile(
     r"[:](?<=[A-Za-z]:)[ ]{0,2}(?P<name>[a-z]{3,20})(?:[ ][a-z]\.?)?[ ](?P<more>[a-z]{3,20})(?![a-z'])"
 )
+_LETTERS = r"[A-Z]\.?[- ]?[A-Z]\.?(?:[- ]?[A-Z]\.?)?(?![A-Za-z0-9/'-])"
 INITIALS = re.compile(
-    r"[iIpP](?<![\w.].)(?:(?:nitials|NITIALS)(?: are| is)?[:= -]{1,3}(?P<any>[A-Z]\.?[- ]?[A-Z]\.?(?:[- ]?[A-Z]\.?)?)"
-    r"|(?:[tT]\.?|atient|ATIENT)[: ]{1,2}(?P<pt>[A-Z]\.?[A-Z]\.?(?:[A-Z]\.)?))(?![A-Za-z0-9/'-])"
+    r"[iI](?<![\w.].)(?:nitials|NITIALS)(?: are| is)?[:= -]{1,3}(?P<any>" + _LETTERS + ")"
+)
+PATIENT_LETTERS = re.compile(
+    r"t(?:(?<=[Pp]t)(?<![\w.]..)|(?<=[Pp]atient))\.?[: ]{1,2}([A-Z]\.?[A-Z]\.?(?:[A-Z]\.)?)(?![A-Za-z0-9/'-])"
 )
 GREETING = re.compile(
     r"[hHgtTIimM](?<![\w'].)(?:i|ello|ey|ood (?:morning|afternoon|evening)|hanks|hank you|y name is|y name's|y name is,|'m|'m dr\.?)[ ,]{1,3}(?P<name>[A-Za-z]{3,20})(?![\w'])(?:[ ](?P<more>[A-Za-z]{3,20})(?![\w']))?"
@@ -120,7 +125,8 @@ def find(
         pieces = [parts]
         if located:
             found += located
-            pieces = _around(parts, located[0])
+            if located[0][1] < parts[-1][0]:
+                pieces = _around(parts, located[0])
         for piece in pieces:
             end = piece[-1][1]
             if len(piece) == 1 and len(parts) > 1:
@@ -137,8 +143,9 @@ def find(
                 for _, _, low in piece[first : last + 1]:
                     if len(low) > LONGEST_INITIAL and low not in never:
                         established.add(low)
-            taken = {i for first, last in hits for i in range(first, last + 1)}
-            loose += [part for i, part in enumerate(piece) if i not in taken]
+            if hits[0] != (0, len(piece) - 1):
+                taken = {i for first, last in hits for i in range(first, last + 1)}
+                loose += [part for i, part in enumerate(piece) if i not in taken]
     yield from found
     if established:
         for start, end, low in loose:
@@ -149,7 +156,7 @@ def find(
 def _around(parts: list[Word], place: Candidate) -> list[list[Word]]:
     """Split a run behind a place inside it: `Mercy Hospital SMITH`."""
     cut = sum(1 for start, _, _ in parts if start < place[1])
-    return [parts[:cut], parts[cut:]] if cut < len(parts) else [parts]
+    return [parts[:cut], parts[cut:]]
 
 
 def _edges(ahead: Iterator[Candidate], size: int) -> tuple[int, int]:
@@ -291,10 +298,14 @@ def spoken(text: str, lowered: str, words: Gazetteer) -> Iterator[Candidate]:
                 and labelled(text, match.start("name"), known=True)
             ):
                 yield (match.start("name"), match.end(), E.NAME, 0.8, None)
-    for match in INITIALS.finditer(text):
-        kind = "pt" if match["any"] is None else "any"
-        if kind == "any" or "." in match[kind][:-1] or match[kind][:2].lower() not in ABBREVIATIONS:
-            yield (match.start(kind), match.end(kind), E.NAME, 0.7, None)
+    if "nitials" in lowered:
+        for match in INITIALS.finditer(text):
+            yield (match.start("any"), match.end("any"), E.NAME, 0.7, None)
+    for match in PATIENT_LETTERS.finditer(text):
+        start, end = match.span(1)
+        letters = text[start:end]
+        if "." in letters[:-1] or letters[:2].lower() not in ABBREVIATIONS:
+            yield (start, end, E.NAME, 0.7, None)
     for match in GREETING.finditer(text):
         low = match["name"].lower()
         if low in words.sure_first:

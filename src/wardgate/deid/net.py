@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from wardgate.deid import checks, patterns
+from wardgate.deid.context import has_any
 from wardgate.deid.numbers import phone_label
 from wardgate.deid.spans import Candidate, Place
 from wardgate.types import EntityType as E
@@ -61,7 +62,19 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
 _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _HYPHENS = re.compile(r"-[0-9A-Fa-f]{2}-")
 
-_DIGIT_WORDS = ("zero", "one", "oh", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_DIGIT_WORDS = (
+    "zero",
+    "one",
+    "oh",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+)
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -74,6 +87,8 @@ _FILE_NAME = _LETTERS + "_.()-"
 _AFTER_URL = ".,;:!?"
 
 _FARTHEST = 160
+
+_SHORTEST_BASE64 = 12
 
 _SHORTEST_HOST = 2
 
@@ -122,9 +137,11 @@ def _iban_end(text: str, start: int) -> int:
 
 def hidden(text: str, lowered: str) -> Iterator[Candidate]:
     """Yield numbers spelt out in words, and base64 that decodes to readable text."""
-    if any(word in lowered for word in _DIGIT_WORDS):
+    if has_any(lowered, _DIGIT_WORDS):
         for match in patterns.TEXT_DIGITS.finditer(text):
             yield (match.start(), match.end(), E.PHONE, 0.8, None)
+    if max(map(len, text.split()), default=0) < _SHORTEST_BASE64:
+        return
     for match in patterns.BASE64.finditer(text):
         token = match[0]
         if token.isalpha() and (token.islower() or token.isupper() or token.istitle()):

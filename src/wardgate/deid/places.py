@@ -207,6 +207,12 @@ def _facility(text: str, parts: list[_Word], head: int, words: Gazetteer) -> int
     return -1
 
 
+def before_a_state(text: str, end: int) -> bool:
+    """Whether a state's name or code follows."""
+    found = _STATE_NEXT.match(text, end)
+    return found is not None and (found[1] in STATE_CODES or _is_state(found[2]))
+
+
 def before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> Candidate | None:
     """`Boston, MA`: the longest known city at the end of the run, or its last uncommon word."""
     found = _STATE_NEXT.match(text, end)

@@ -40,6 +40,7 @@ Candidate = tuple[int, int, EntityType, float, Detail]
 """Start, end, label, score and detail. A bare tuple: a dense note makes ten thousand of them."""
 
 
+_FEW = 4
 _START, _END = itemgetter(0), itemgetter(1)
 
 
@@ -80,13 +81,14 @@ def replace(
     if not edits:
         return text, ()
     starts, ends, news = zip(*edits, strict=True)
-    gaps = [text[a:b] for a, b in zip(chain((0,), ends), chain(starts, (None,)), strict=True)]
-    clean = "".join(chain.from_iterable(zip(gaps, chain(news, ("",)), strict=True)))
+    pieces = [""] * (2 * len(edits) + 1)
+    pieces[::2] = [text[a:b] for a, b in zip((0, *ends), (*starts, None), strict=True)]
+    pieces[1::2] = news
     # how much longer the output is than the input after each edit
     grown = list(accumulate(map(sub, map(len, news), map(sub, ends, starts))))
-    out_starts = list(map(add, starts, chain((0,), grown)))
+    out_starts = list(map(add, starts, (0, *grown)))
     out_ends = list(map(add, ends, grown))
-    return clean, rows(Replacement, starts, ends, out_starts, out_ends)
+    return "".join(pieces), rows(Replacement, starts, ends, out_starts, out_ends)
 
 
 def rows(kind: type[_Row], *columns: Sequence[object]) -> tuple[_Row, ...]:
@@ -95,8 +97,10 @@ def rows(kind: type[_Row], *columns: Sequence[object]) -> tuple[_Row, ...]:
     Fills the slots column by column in C: a dense note has ten thousand rows, and the constructor
     of a frozen dataclass costs three times as much.
     """
+    if len(columns[0]) < _FEW:
+        return tuple(map(kind, *columns))
     made: list[_Row] = list(map(kind.__new__, repeat(kind, len(columns[0]))))
-    for set_slot, column in zip(_setters(kind), columns, strict=True):
+    for set_slot, column in zip(_setters(kind), columns, strict=True):  # type: ignore[arg-type]
         deque(map(set_slot, made, column), maxlen=0)
     return tuple(made)
 

@@ -101,3 +101,12 @@ def test_it_works_as_a_program(gateway) -> None:
     done = run_wardgate("predict", state=gateway.state, stdin="awful\n")
     assert done.returncode == 0
     assert json.loads(done.stdout)["label"] == "negative"
+
+
+def test_a_note_goes_to_another_machine_over_https_alone(tmp_path) -> None:
+    done = run_wardgate(
+        "predict", "--url", "http://192.0.2.1:8080", "Jane Roe", state=tmp_path, WARDGATE_TOKEN="t"
+    )
+    assert done.returncode == 2
+    assert "https" in done.stderr
+    assert "Jane" not in done.stderr

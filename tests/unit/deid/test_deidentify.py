@@ -133,7 +133,9 @@ def _covered(text):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(PHI_PIECES), st.sampled_from(PHI_PIECES), st.text(HIDDEN, min_size=1, max_size=3)
+    st.sampled_from(PHI_PIECES),
+    st.sampled_from(PHI_PIECES),
+    st.text(HIDDEN, min_size=1, max_size=3),
 )
 def test_a_hidden_joint_hides_nothing_that_a_space_shows(left, right, joint):
     spaced = _covered(f"{left}{' ' * len(joint)}{right}")

@@ -170,11 +170,3 @@ async def test_a_cancellation_from_elsewhere_is_no_caller_that_left() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_messages_before_the_disconnect_are_passed_over() -> None:
-    sender = Sender(b"")
-    sender.left.set()
-    with pytest.raises(CallerLeft):
-        await watched(asyncio.Event().wait(), sender)
-    assert sender.asked == 2

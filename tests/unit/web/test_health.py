@@ -124,7 +124,7 @@ def probe():
 
     async def ask(readiness: Readiness, path: str) -> httpx.Response:
         handlers = {each.path: each.handler for each in Health(readiness).endpoints()}
-        door = Door(handlers[path], draining=lambda: False, unavailable=lambda: None)
+        door = Door(handlers[path], unavailable=lambda: None)
         transport = httpx.ASGITransport(app=door)
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
             return await client.get(path)

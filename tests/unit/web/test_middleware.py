@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.conftest import ORIGIN, problem_of
 
-from wardgate.errors import Overloaded, TokenInvalid
+from wardgate.errors import MethodNotAllowed, Overloaded, TokenInvalid
 from wardgate.telemetry import REQUESTS
 from wardgate.web.middleware import _PROXY_HEADERS, Door, is_proxied, send_reply
 
@@ -31,9 +31,9 @@ def raises(error: Exception):
 class Caller:
     """A door around an application, and what it told of unavailability."""
 
-    def __init__(self, app, *, draining: bool = False) -> None:
+    def __init__(self, app) -> None:
         self.poked = 0
-        self.door = Door(app, draining=lambda: draining, unavailable=self._poke)
+        self.door = Door(app, unavailable=self._poke)
 
     def _poke(self) -> None:
         self.poked += 1
@@ -54,19 +54,22 @@ async def test_every_reply_carries_the_standing_headers() -> None:
         assert reply.headers["referrer-policy"] == "no-referrer"
         assert uuid.UUID(reply.headers["x-request-id"])
         assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", reply.headers["traceparent"])
-        assert "connection" not in reply.headers
 
 
-async def test_a_header_that_a_route_sets_itself_is_not_doubled() -> None:
+async def test_a_header_that_a_call_asked_for_is_added_to_its_refusal() -> None:
     async def app(scope, receive, send) -> None:
-        await send_reply(send, 200, [(b"cache-control", b"max-age=60")], b"")
+        scope["wardgate"].headers.append((b"allow", b"GET"))
+        raise MethodNotAllowed
 
-    reply = await Caller(app).get()
-    assert reply.headers.get_list("cache-control") == ["max-age=60"]
+    assert (await Caller(app).get()).headers["allow"] == "GET"
 
 
-async def test_a_draining_gateway_closes_its_connections() -> None:
-    assert (await Caller(fine, draining=True).get()).headers["connection"] == "close"
+async def test_ids_are_new_for_every_request() -> None:
+    replies = [await Caller(fine).get() for _ in range(20)]
+    for name in ("x-request-id", "traceparent"):
+        assert len({reply.headers[name] for reply in replies}) == 20
+    for reply in replies:
+        assert uuid.UUID(reply.headers["x-request-id"]).version == 4
 
 
 async def test_a_refusal_becomes_a_problem_with_the_id_of_the_request() -> None:
