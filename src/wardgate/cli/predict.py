@@ -79,8 +79,7 @@ def predict(  # noqa: PLR0917 -- click passes options by name
     if purpose is not None:
         body["purpose"] = purpose
     address = gateway_url(state, url)
-    target = urlsplit(address)
-    if target.scheme != "https" and not is_loopback(target.hostname or ""):
+    if address.startswith("http://") and not _is_here(address):
         raise click.UsageError("The note and the token go to another machine over https alone.")
     try:
         reply = httpx.post(
@@ -119,3 +118,12 @@ def _trust(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext 
     except (ssl.SSLError, OSError):
         raise click.ClickException("The certificate files cannot be used.") from None
     return context
+
+
+def _is_here(address: str) -> bool:
+    """Tell whether an address is on this machine; one that cannot be read goes nowhere anyway."""
+    try:
+        host = urlsplit(address).hostname
+    except ValueError:
+        return True
+    return host is None or is_loopback(host)

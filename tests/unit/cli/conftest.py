@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -25,8 +26,14 @@ class Done:
 
 
 @pytest.fixture
-def wardgate(monkeypatch, capsys) -> Callable[..., Done]:
-    """Return a way to run a command as `main` does, with its exit code."""
+def wardgate(monkeypatch, capsys) -> Iterator[Callable[..., Done]]:
+    """Return a way to run a command as `main` does, with its exit code.
+
+    What a command sets for its whole process is set back, or not set at all.
+    """
+    monkeypatch.setattr("wardgate.web.run.forbid_core_files", lambda: None)
+    own, root = logging.getLogger("wardgate"), logging.getLogger()
+    kept = own.handlers, own.level, own.propagate, root.handlers
 
     def run(*arguments: object, stdin: bytes = b"") -> Done:
         monkeypatch.setattr(sys, "argv", ["wardgate", *map(str, arguments)])
@@ -41,7 +48,8 @@ def wardgate(monkeypatch, capsys) -> Callable[..., Done]:
         assert "Traceback" not in shown.err
         return Done(code, shown.out, shown.err)
 
-    return run
+    yield run
+    own.handlers, own.level, own.propagate, root.handlers = kept
 
 
 @pytest.fixture(scope="session")
