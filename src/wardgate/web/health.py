@@ -107,6 +107,7 @@ class Health:
                 path="/livez",
                 permission=Permission.PUBLIC,
                 handler=self.livez,
+                tag="Health",
                 summary="Whether the process lives",
                 description="Answers as long as the process runs its event loop.",
                 reply_example={"live": True},
@@ -116,6 +117,7 @@ class Health:
                 path="/readyz",
                 permission=Permission.PUBLIC,
                 handler=self.readyz,
+                tag="Health",
                 summary="Whether the gateway may take traffic",
                 description=(
                     "Ready when a golden example of every served model came out right, the audit "

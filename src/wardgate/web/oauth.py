@@ -62,6 +62,7 @@ class OAuth:
                 path="/oauth2/token",
                 permission=Permission.PUBLIC,
                 handler=self.token,
+                tag="Development issuer",
                 summary="Get an access token (development issuer)",
                 description=(
                     "Client credentials grant (RFC 6749 §4.4). Id and secret in an `Authorization: "
@@ -92,6 +93,7 @@ class OAuth:
                 path="/.well-known/jwks.json",
                 permission=Permission.PUBLIC,
                 handler=self.jwks,
+                tag="Development issuer",
                 summary="Public keys of the development issuer",
                 description="A JSON Web Key Set (RFC 7517 §5).",
                 errors=(ProxyRefused,),

@@ -57,6 +57,7 @@ class Pages:
             path=path,
             permission=Permission.PUBLIC,
             handler=page,
+            tag="Documentation",
             summary="The OpenAPI document" if content is None else "The documentation page",
             description="Static; served from packaged files.",
             documented=False,

@@ -115,6 +115,7 @@ class Rest:
                 path="/v1/predict",
                 permission=Permission.INFER,
                 handler=self.predict,
+                tag="Clinical text",
                 summary="Predict on a clinical note",
                 description=(
                     "De-identifies the text, runs the model on what is left, and returns the "
@@ -142,6 +143,7 @@ class Rest:
                 path="/v1/deidentify",
                 permission=Permission.DEID,
                 handler=self.deidentify,
+                tag="Clinical text",
                 summary="De-identify a clinical note",
                 description=(
                     "Returns the text with its PHI replaced, and where it was. Scope `deid`, or "

@@ -47,6 +47,8 @@ class Endpoint:
     path: str
     permission: Permission
     handler: App
+    tag: str
+    """Heading under which the document lists it."""
     summary: str
     description: str
     errors: Sequence[type[WardgateError]] = ()
@@ -75,6 +77,7 @@ class FlowRoute(APIRoute):
             endpoint.path,
             documented,
             methods=[endpoint.method],
+            tags=[endpoint.tag],
             summary=endpoint.summary,
             description=endpoint.description,
             name=f"{endpoint.method.lower()}{endpoint.path.replace('/', '_')}",

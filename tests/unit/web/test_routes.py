@@ -38,6 +38,7 @@ ENDPOINT = Endpoint(
     path="/v1/thing",
     permission=Permission.INFER,
     handler=handler,
+    tag="Tests",
     summary="A thing",
     description="Does it.",
     errors=(TokenMissing, DeadlineExceeded),
