@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from wardgate.audit.record import Recorder, Ticket
@@ -131,6 +132,8 @@ class Flow:
     engine: Engine
     recorder: Recorder
     models: Mapping[str, ServedModel]
+    aside: Executor
+    """Threads for native work on long texts; they give way to the event loop."""
     direct_only: bool = False
     """Refuse what came through a proxy: the development issuer trusts this machine alone."""
     trusts_peer: Callable[[str | None], bool] = field(default=lambda _: True)
@@ -184,7 +187,8 @@ class Flow:
         async def work(intent: Ticket, deadline: float) -> Reply:
             clean = await self._deidentify(admitted, ask, decision, deadline)
             if len(clean.text) > _LONG:  # native and off the interpreter lock, but not instant
-                encoding = await asyncio.to_thread(model.tokenize, clean.text)
+                loop = asyncio.get_running_loop()
+                encoding = await loop.run_in_executor(self.aside, model.tokenize, clean.text)
             else:
                 encoding = model.tokenize(clean.text)
             admitted.hops.mark("tokenize")
@@ -269,7 +273,7 @@ class Flow:
             self._outcome(admitted, intent, CLIENT_LEFT, "client-left")
             raise
         except Exception:
-            self._outcome(admitted, intent, 500, "internal")
+            await self._outcome(admitted, intent, 500, "internal")
             raise
         if refused is not None:
             durable = self._outcome(admitted, intent, refused.status, refused.reason)

@@ -11,6 +11,7 @@ import functools
 import threading
 import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -84,6 +85,7 @@ class Stage:
         limits = {"rate": 1e6, "burst": 1000, "concurrency": 10, "in_flight": 10, **admission}
         self.admission = Admission(**limits)
         self.flow = Flow(
+            aside=ThreadPoolExecutor(1),
             authenticator=self,
             permit=self._permit,
             admission=self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from string import ascii_letters
 
 from wardgate.deid import checks, patterns
 from wardgate.deid.context import label_left
@@ -61,6 +62,8 @@ _HEADER_CODES = frozenset(
     }
 )
 _AS_SPACE = str.maketrans(":-#", "   ")
+_PREFIX = ascii_letters + "_-"
+_LONGEST_PREFIX = 13
 _ID_LENGTH = 4
 _CENTURIES = frozenset({"18", "19", "20"})
 _BARE_ID_DIGITS = 8
@@ -164,6 +167,10 @@ def codes(text: str, lowered: str, taken: set[int], common: frozenset[str]) -> I
     social = "ss" in lowered or "social" in lowered
     for match in patterns.CODES.finditer(text):
         start, end = match.span()
+        if start and text[start - 1] in _PREFIX:
+            start = _prefixed(text, start)
+            if start < 0:
+                continue
         size = end - start
         if size < _ID_LENGTH or start in taken:
             continue
@@ -180,6 +187,16 @@ def codes(text: str, lowered: str, taken: set[int], common: frozenset[str]) -> I
                     found = (start, end, E.OTHER_ID, 0.5, None)
         if found is not None:
             yield found
+
+
+def _prefixed(text: str, digit: int) -> int:
+    """Return where the code starts whose first digit stands at `digit`, or -1 where it is none."""
+    low = digit - _LONGEST_PREFIX - 1 if digit > _LONGEST_PREFIX else 0
+    start = low + len(text[low:digit].rstrip(_PREFIX))
+    if digit - start > _LONGEST_PREFIX or text[start] in "_-":
+        return -1
+    before = text[start - 1] if start else " "
+    return -1 if before.isalnum() or before in "/@.'" else start
 
 
 def _plain(text: str, lowered: str, token: str, start: int, end: int) -> Candidate | None:

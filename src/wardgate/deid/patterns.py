@@ -66,7 +66,7 @@ NUMBERS = re.compile(
 """Everything that starts with a digit and has a shape; `lastgroup` names the shape."""
 
 GROUPS = re.compile(
-    r"[0-9](?<![0-9A-Za-z_][0-9])(?<![0-9][./-][0-9])[0-9]{0,4}(?:[ .-][0-9]{2,4}){1,5}(?![0-9A-Za-z]|[/-][0-9A-Za-z])"
+    r"[0-9](?=[0-9 .-]{7})(?<![0-9A-Za-z_][0-9])(?<![0-9][./-][0-9])[0-9]{0,4}(?:[ .-][0-9]{2,4}){1,5}(?![0-9A-Za-z]|[/-][0-9A-Za-z])"
 )
 """Groups of digits, such as 51 516 33 75; read apart from the rest, which they may hold."""
 
@@ -84,9 +84,9 @@ MONTHS = re.compile(
 """A month by name, and the day and year that may follow it."""
 
 CODES = re.compile(
-    r"[A-Za-z0-9](?<![\w/@.'-].)(?=[A-Za-z_]{0,3}[A-Za-z_-]{0,9}[0-9])[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+){0,8}"
+    r"[0-9](?<![0-9].)(?:(?<=[A-Za-z_-].)|(?<![\w/@.'].)(?=[A-Za-z0-9_.-]{3}))[A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+){0,8}"
 )
-"""A token that holds a digit early: plain numbers, and codes such as `MRN-1015952`."""
+"""A token of four characters or more from its first digit on; letters may stand left of it."""
 
 BARE_YEAR = re.compile(r"[1](?<![\w./,$-].)(?:8[5-9]|9[0-9])[0-9]'?s?(?![\w/-]|\.[0-9]|:[0-9])")
 """A year of the nineteenth or twentieth century that stands alone."""

@@ -7,6 +7,7 @@ proper word before it (`St. Mary's Hospital`; `the pain clinic` is none).
 from __future__ import annotations
 
 import re
+from string import ascii_letters
 
 from wardgate.deid.context import last_word
 from wardgate.deid.gazetteer import Gazetteer
@@ -115,9 +116,8 @@ _SPECIALTY = (
 _STATE_NEXT = re.compile(
     r",?[ ]{1,2}(?:([A-Z]{2})(?![A-Za-z-])|([A-Z][a-z]+(?:[ ][A-Z][a-z]+)?))(?P<zip>[ ,]{1,3}[0-9]{5}(?:-[0-9]{4})?(?![0-9-]))?"
 )
-ZIP_AFTER_STATE = re.compile(
-    r"[A-Z](?<![A-Za-z].)(?:[A-Z]|[a-z]{3,12}(?:[ ][A-Z][a-z]{3,8})?)[,.]?[ ]{1,2}(?P<zip>[0-9]{5}(?:-[0-9]{4})?)(?![0-9A-Za-z-])"
-)
+ZIP = re.compile(r"[0-9](?<=[ ].)[0-9]{4}(?:-[0-9]{4})?(?![0-9A-Za-z-])")
+_LONGEST_STATE = 24
 _Word = tuple[int, int, str]
 
 
@@ -315,8 +315,10 @@ def _after_preposition(lowered: str, parts: list[_Word], words: Gazetteer) -> Ca
 def zips(text: str) -> list[Candidate]:
     """Return ZIP codes that stand after a state."""
     found: list[Candidate] = []
-    for match in ZIP_AFTER_STATE.finditer(text):
-        state = text[match.start() : match.start("zip")].rstrip(" ,.")
-        if state in STATE_CODES or _is_state(state):
-            found.append((match.start("zip"), match.end("zip"), E.LOCATION, 0.9, Place.ZIP))
+    for match in ZIP.finditer(text):
+        start, end = match.span()
+        left = text[start - _LONGEST_STATE if start > _LONGEST_STATE else 0 : start].rstrip(" ,.")
+        state = left[len(left.rstrip(ascii_letters)) :]
+        if state in STATE_CODES or _is_state(state) or left.lower().endswith(_STATE_PAIRS):
+            found.append((start, end, E.LOCATION, 0.9, Place.ZIP))
     return found

@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -48,6 +49,7 @@ from wardgate.web.middleware import App, Door
 from wardgate.web.oauth import OAuth
 from wardgate.web.pages import Pages
 from wardgate.web.problems import SCHEMA
+from wardgate.web.process import give_way
 from wardgate.web.rest import Rest
 from wardgate.web.routes import Dispatch, Endpoint, add
 from wardgate.web.schemas import (
@@ -153,6 +155,9 @@ async def _open(
         engine=engine,
         recorder=recorder,
         models={model.id.name: _served(model) for model in loaded},
+        aside=parts.enter_context(
+            ThreadPoolExecutor(2, thread_name_prefix="aside", initializer=give_way)
+        ),
         direct_only=issuer is not None,
         trusts_peer=_peers(settings),
     )

@@ -120,7 +120,8 @@ class Dispatch:
         call = scope["wardgate"]
         route = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
         if route is None:
-            call.headers.append((b"allow", ", ".join(sorted(methods)).encode()))
+            allowed = {*methods, "HEAD"} if "GET" in methods else methods
+            call.headers.append((b"allow", ", ".join(sorted(allowed)).encode()))
             raise MethodNotAllowed
         call.route = route.path
         scope["route"] = route

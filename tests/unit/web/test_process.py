@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -98,3 +101,14 @@ def test_one_gateway_holds_a_state_folder(tmp_path) -> None:
         StateLock(tmp_path)
     lock.release()
     StateLock(tmp_path).release()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a priority for each thread is Linux's")
+def test_a_thread_gives_way_and_the_others_do_not() -> None:
+    with ThreadPoolExecutor(1, initializer=process.give_way) as aside:
+        lowered = aside.submit(_nice).result()
+    assert lowered == _nice() + 5
+
+
+def _nice() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
