@@ -36,10 +36,11 @@ class Load:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
     def summary(self) -> dict[str, float]:
-        """Return the figures that go into a result file."""
+        """Return the figures that go into a result file; raises where any request failed."""
+        if self.errors:
+            raise RuntimeError(f"{self.errors} of {self.requests} requests failed")
         return {
             "requests": self.requests,
-            "errors": self.errors,
             "requests_per_second": round(self.rate, 1),
             "p50_ms": round(self.percentile(0.50), 3),
             "p95_ms": round(self.percentile(0.95), 3),

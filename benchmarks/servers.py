@@ -21,6 +21,10 @@ HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "src" / "wardgate" / "registry" / "shipped" / "sentiment"
 
 
+_UNLIMITED = {"WARDGATE_ADMISSION__RATE": "1e6", "WARDGATE_ADMISSION__BURST": "1000000"}
+"""A benchmark is one principal; its rate is not what is measured."""
+
+
 @dataclass(frozen=True)
 class System:
     """A running system: where it listens, its process, and a token where it wants one."""
@@ -74,7 +78,7 @@ def wardgate(
     """Run `wardgate serve` on a fresh state folder in `state`, on processor `core` if given."""
     with tempfile.TemporaryDirectory(dir=state) as folder:
         home = Path(folder) / "state"
-        environment = {**os.environ, "WARDGATE_STATE": str(home), **env}
+        environment = {**os.environ, "WARDGATE_STATE": str(home), **_UNLIMITED, **env}
         process = subprocess.Popen(
             [sys.executable, *program, "serve", "--port", "0", "--metrics-port", "0", *flags],
             env=environment,

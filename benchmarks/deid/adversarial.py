@@ -94,6 +94,8 @@ PIECES: dict[str, str] = {
     "newlines": "\n",
     "crlf": "\r\n",
     "zero_width": "a\u200b",
+    "hidden_joints": "3/4/19\u200b",
+    "hidden_inside": "Jo\u200bhn Smith ",
     "combining": "e\u0301",
     "full_width": "１２３ ",
     "emoji": "👩‍👩‍👧 ",

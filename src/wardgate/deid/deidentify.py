@@ -106,10 +106,14 @@ def _deidentify(
 ) -> Deidentified:
     candidates: list[Candidate] = []
     forms = readings(text)
-    for folded, index in forms:
+    for number, (folded, index) in enumerate(forms):
         read = detect(folded, reference, words)
         if index is not None:
-            read = [(*unfold(text, c[0], c[1], index), c[2], c[3], c[4]) for c in read]
+            read = [
+                (*unfold(text, c[0], c[1], index), c[2], c[3], c[4])
+                for c in read
+                if not (number and "\n" in folded[c[0] : c[1]])
+            ]
         candidates += read
     found = resolve(candidates)
     spans: tuple[Span, ...] = ()

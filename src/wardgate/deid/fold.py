@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from functools import lru_cache
 
 _BASE: dict[int, str | None] = {code: chr(code) for code in range(128)}
@@ -32,6 +33,9 @@ _SIGNS = {
 _LIKE |= _SIGNS
 _MARK = "\u200b"
 _INSIDE = re.compile(r"(?<=[a-z])\u200b{1,64}(?=[a-z])|(?<=[0-9])\u200b{1,64}(?=[0-9])")
+_MARKS = re.compile(_MARK + "+")
+_REACH = 100
+"""Code points on either side of a format character that are read again."""
 _FIRST_CJK, _LAST_CJK = 0x2E80, 0xFDFF
 _ASTRAL_LETTERS = range(0x1D400, 0x1F1B0)
 
@@ -52,27 +56,55 @@ def fold(text: str) -> tuple[str, Index]:
 
 
 def readings(text: str) -> list[tuple[str, Index]]:
-    """Return every folded form of a text that detectors must read.
+    """Return every folded form of a text that detectors must read; the first is all of it.
 
-    A format character may hide inside a word (`Jo\u200bhn`) or stand between two (`John\u200b3/7`):
-    where a text holds any, it is read without them, with each as a space, and without those alone
-    that split a run of small letters or of digits.
+    A format character may hide inside a word (`Jo\u200bhn`) or stand between two (`John\u200b3/7`).
+    The whole text is read without them; what is near them is read again with each as a space, and
+    once more without those alone that split a run of small letters or of digits, if only some do. The parts read
+    again stand on lines of their own, so no span may reach over a line's end.
     """
     if text.isascii():
         return [(text, None)]
     table = _table(text)
     hidden = [code for code, plain in table.items() if plain is None and is_format(chr(code))]
+    forms = [_folded(text, table)]
     if not hidden:
-        return [_folded(text, table)]
-    forms = [_folded(text, table), _folded(text, table | dict.fromkeys(hidden, " "))]
-    marked, index = _folded(text, table | dict.fromkeys(hidden, _MARK))
+        return forms
+    marked, index = _near(text, table | dict.fromkeys(hidden, _MARK))
+    forms.append((marked.replace(_MARK, " "), index))
     inner = {i for match in _INSIDE.finditer(marked) for i in range(*match.span())}
-    if inner:
+    if inner and len(inner) < marked.count(_MARK):
         kept = [i for i in range(len(marked)) if i not in inner]
         mixed = "".join([marked[i] for i in kept]).replace(_MARK, " ")
-        kept.append(len(marked))
-        forms.append((mixed, kept if index is None else [index[i] for i in kept]))
+        forms.append((mixed, [*(index[i] for i in kept), len(text)]))
     return forms
+
+
+def _near(text: str, table: dict[int, str | None]) -> tuple[str, list[int]]:
+    """Return what stands near the marks of a text, a line for each part, and its index."""
+    marked, index = _folded(text, table)
+    if index is None:
+        index = list(range(len(text) + 1))
+    ranges: list[tuple[int, int]] = []
+    for match in _MARKS.finditer(marked):
+        start, end = match.start() - _REACH, match.end() + _REACH
+        if ranges and start <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], end)
+        else:
+            ranges.append((start, end))
+    lines: list[str] = []
+    where: list[int] = []
+    for low, high in ranges:
+        # from one space to another, so that no word or number is cut
+        start = max(marked.rfind(" ", 0, low), 0) if low > 0 else 0
+        end = marked.find(" ", high)
+        end = len(marked) if end < 0 else end
+        if where and index[start] <= where[-1]:
+            start = bisect_right(index, where[-1])
+        lines.append(marked[start:end] + "\n")
+        where += index[start:end]
+        where.append(index[end])
+    return "".join(lines), [*where, len(text)]
 
 
 def is_format(char: str) -> bool:

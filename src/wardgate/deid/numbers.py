@@ -263,9 +263,9 @@ def _mixed(text: str, lowered: str, token: str, start: int, end: int) -> Candida
         return (start + joint.end(), end, prefix, 0.9, None)
     if digits < _FEWEST_DIGITS or _NOT_IDS.match(token):
         return None
-    if size == 9 and digits >= 7 and checks.dea(token.upper()):
-        return (start, end, E.LICENSE, 1.0, None)
     label, strong, marked = label_left(lowered, start)
+    if label in {None, E.LICENSE} and size == 9 and digits >= 7 and checks.dea(token.upper()):
+        return (start, end, E.LICENSE, 1.0, None)
     if label is E.LOCATION:
         return (start, end, label, 0.9, Place.ZIP) if digits in {5, 9} else None
     if label in {E.PHONE, E.FAX}:

@@ -60,7 +60,7 @@ NUMBERS = re.compile(
     # 28045/02: an application at a court
     r"|(?P<case>[0-9]{3,4}/[0-9]{2}(?![0-9/]))"
     # 92 in `Maria Delgado, 92, of Boston`, `aged 95`, `she is 93.`, `in her 90s`
-    r"|(?P<old>(?:(?<=[ (:=-]9)[0-9]|(?<=[ (:=-]1)(?:[01][0-9]|2[0-5]))(?:'?s\b|-[0-9]{2,3}\b)?(?=[,.;:)!?\n\]]|$|[ ](?![0-9x*/%]))(?![.,:][0-9]))"
+    r"|(?P<old>(?:(?<=[ (:=-]9)[0-9]|(?<=[ (:=-]1)(?:[01][0-9]|2[0-5]))(?:'?s\b|-[0-9]{2,3}\b)?(?=[,.;:)!?\n\]]|$|[ ](?![x*/%]))(?![.,:][0-9]))"
     r")"
 )  # fmt: skip
 """Everything that starts with a digit and has a shape; `lastgroup` names the shape."""

@@ -26,7 +26,7 @@ HEADER = struct.Struct(">I")
 READY = b"ready"
 _LARGEST_FRAME = 1 << 28
 _LABELS = {label.value: label for label in EntityType}
-_NICER = 5
+_NICER = 10
 """Long texts give way to the gateway, which answers short ones."""
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 

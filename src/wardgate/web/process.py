@@ -15,7 +15,7 @@ from wardgate.errors import StateInvalid
 
 GATEWAY_FILE = "gateway.json"
 """In the state folder while a gateway runs: its addresses, for the client commands."""
-_ASIDE = 5
+_ASIDE = 10
 """The nice value of threads that work on long texts; long texts' processes have the same."""
 _PR_SET_DUMPABLE = 4
 """linux/prctl.h"""

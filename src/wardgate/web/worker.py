@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wardgate.engine.remote import RemoteEngine
-from wardgate.errors import NotReady
+from wardgate.errors import NotReady, WardgateError
 from wardgate.settings import Settings
+from wardgate.telemetry import REFUSALS
 from wardgate.web.app import Gateway
 from wardgate.web.server.limits import Limits
 from wardgate.web.server.serve import HttpServer
@@ -55,6 +56,7 @@ class Worker:
                 connections=settings.limits.connections,
             ),
             tls=tls_files(settings),
+            refused=count_refusal,
         )
         await self._server.start()
         readiness = self._gateway.readiness
@@ -72,6 +74,11 @@ class Worker:
         if self._server is not None:
             await self._server.drain(self._settings.server.drain_seconds)
         await self._gateway.close()
+
+
+def count_refusal(error: type[WardgateError]) -> None:
+    """Count a refusal that the HTTP server made before the gateway saw a request."""
+    REFUSALS.labels("server", error.slug).inc()
 
 
 def tls_files(settings: Settings) -> TlsFiles | None:

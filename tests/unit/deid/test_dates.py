@@ -109,6 +109,22 @@ def test_an_unknown_reference_removes(text):
         ("in her 90s", "in her 90+"),
         ("a ninety-two-year-old", "a 90+-year-old"),
         ("turned 91 in", "turned 90+ in"),
+        ("Maria Delgado, 92, of Boston", "[NAME], 90+, of Boston"),
+        ("Maria Delgado (92) fell", "[NAME] (90+) fell"),
+        ("Mr. Lee, 93, fell", "Mr. [NAME], 90+, fell"),
+        ("Zbrozek, 96, was seen", "Zbrozek, 90+, was seen"),
+        ("The patient, 94, fell", "The patient, 90+, fell"),
+        ("age: 91", "age: 90+"),
+        ("aged 95.", "aged 90+."),
+        ("aged 95 3/14/2019", "aged 90+ 2019"),
+        ("ages 90-95", "ages 90+"),
+        ("93yo man", "90+yo man"),
+        ("94 y.o. man", "90+ y.o. man"),
+        ("92M with", "90+M with"),
+        ("a 101 year old", "a 90+ year old"),
+        ("She is 92.", "She is 90+."),
+        ("a nonagenarian", "a 90+"),
+        ("in her 90s on insulin", "in her 90+ on insulin"),
     ],
 )
 def test_ages_over_89(text, clean):
@@ -118,7 +134,28 @@ def test_ages_over_89(text, clean):
 
 @pytest.mark.parametrize(
     "text",
-    ["an 89-year-old", "age 45", "HR 92, SpO2 95%", "weight 93 kg", "130 years ago", "in the 90s"],
+    [
+        "an 89-year-old",
+        "age 45",
+        "HR 92, SpO2 95%",
+        "weight 93 kg",
+        "130 years ago",
+        "in the 90s",
+        "Mr. [NAME], 63, fell",
+        "age: 89",
+        "aged 71.",
+        "83yo man",
+        "84 y.o.",
+        "62M with",
+        "in her 80s",
+        "She is 82.",
+        "pulse, 92, regular",
+        "sats 90, 92, 95",
+        "HR (92)",
+        "his systolic was 92",
+        "He weighs 92 kg",
+        "glucose 101, 99",
+    ],
 )
 def test_ages_that_stay(text):
     assert _clean(text) == text

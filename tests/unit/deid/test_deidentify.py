@@ -159,6 +159,25 @@ def test_limited_data_set_keeps_dates_and_cities_and_reports_them():
     assert result.policy_hash != DETECTOR.deidentify(text).policy_hash
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "3/14/2019",
+        "March 3rd, 2019",
+        "on 3/7",
+        "14.03.2019",
+        "93-year-old",
+        "02115-1234",
+        "in Worcester",
+    ],
+)
+def test_what_a_limited_data_set_keeps_stays_to_the_letter(kept):
+    prefix = "MA " if kept[0] == "0" else ""
+    text = f"Dr. Smith, 617-555-0123; {prefix}{kept}, 12 Oak Street"
+    result = DETECTOR.deidentify(text, policy="limited_data_set")
+    assert result.text == f"Dr. [NAME], [PHONE]; {prefix}{kept}, [LOCATION]"
+
+
 def test_unknown_policies():
     with pytest.raises(PolicyUnknown):
         Deidentifier("none_such")

@@ -67,19 +67,34 @@ def test_unfold_takes_in_the_marks_that_follow_and_no_format_characters():
 
 @pytest.mark.parametrize("hidden", "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202e")
 def test_a_text_with_format_characters_is_read_without_them_and_with_spaces(hidden):
-    assert [form for form, _ in readings(f"ab{hidden}cd")] == ["abcd", "ab cd", "abcd"]
-    assert [form for form, _ in readings(f"aB{hidden}3{hidden}4")] == ["aB34", "aB 3 4", "aB 34"]
+    assert [form for form, _ in readings(f"ab{hidden}cd")] == ["abcd", "ab cd\n"]
+    assert [form for form, _ in readings(f"aB{hidden}3{hidden}4")] == [
+        "aB34",
+        "aB 3 4\n",
+        "aB 34\n",
+    ]
 
 
-@given(st.text(alphabet="aB1 \u200b\u00ad\u0301"))
-def test_every_reading_points_at_its_characters(text):
+@given(st.lists(st.sampled_from(["aB1 ", "\u200b", "x" * 150, "y " * 90, "\u00ad", "e\u0301"])))
+def test_every_reading_points_at_its_characters(parts):
+    text = "".join(parts)
     for form, index in readings(text):
         where = range(len(text)) if index is None else index[:-1]
         assert len(where) == len(form)
+        assert list(where) == sorted(where)
         assert all(
-            text[i] == char or (char == " " and is_format(text[i]))
+            char == "\n" or text[i] == char or (char == " " and is_format(text[i]))
             for i, char in zip(where, form, strict=True)
         )
+
+
+def test_what_is_far_from_a_format_character_is_read_once():
+    text = "a " * 5000 + "b\u200bc\u200bD" + " d" * 5000
+    whole, spaced, mixed = (form for form, _ in readings(text))
+    assert len(whole) == len(text) - 2
+    assert "b c D" in spaced
+    assert "bc D" in mixed
+    assert len(spaced) < 300
 
 
 @pytest.mark.parametrize("text", ["plain", "Jos\u00e9", "Jose\u0301"])

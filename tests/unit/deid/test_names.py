@@ -30,6 +30,19 @@ DETECTOR = Deidentifier()
         ("Patrick Allen is a 42-year-old man", ["Patrick Allen"]),
         ("J\u200bohn Smi\u200bth came", ["J\u200bohn Smi\u200bth"]),
         ("[Jerry]: Hi", ["Jerry"]),
+        ("her daughter Elena. Since Dr. Aaron Whitfield started", ["Elena", "Aaron Whitfield"]),
+        ("her daughter Elena. Since then", ["Elena"]),
+        ("Prof. Jane Smith and Capt. Ron Weaver", ["Jane Smith", "Ron Weaver"]),
+        ("12 Oak Street SMITH, JOHN", ["SMITH", "JOHN"]),
+        ("Mercy Hospital SMITH, JOHN", ["SMITH", "JOHN"]),
+        ("Patient initials: J.K.", ["J.K."]),
+        ("Initials: JK", ["JK"]),
+        ("pt JK", ["JK"]),
+        ("Pt. J.K. was seen", ["J.K."]),
+        ("pt bobby lund came in", ["bobby lund"]),
+        ("patient: john smith", ["john smith"]),
+        ("attending: jane doe", ["jane doe"]),
+        ("dr smith saw her", ["smith"]),
     ],
 )
 def test_names(text, names):
@@ -53,6 +66,9 @@ def test_names(text, names):
         "Clark level 4, Gleason 7, Apgar 9",
         "Discharge Instructions. Chief Complaint. Review Of Systems",
         "Tylenol, Ambien, Lyrica and Allegra",
+        "pt ED visit, patient IV started, pt PT evaluation",
+        "patient: i am well. doctor: good to hear",
+        "The pain initially was mild. pt denies pain",
     ],
 )
 def test_no_name(text):

@@ -12,6 +12,9 @@ DETECTOR = Deidentifier()
     [
         ("Boston, MA 02115", "[LOCATION], MA 021**"),
         ("Boston, MA", "[LOCATION], MA"),
+        ("Somerville, MA 02143", "[LOCATION], MA 021**"),
+        ("MA 02143", "MA 021**"),
+        ("West Virginia 26501-1234", "West Virginia 265**"),
         ("lives in Worcester, Massachusetts", "lives in [LOCATION], Massachusetts"),
         ("from New Bedford today", "from [LOCATION] today"),
         ("12 North Oak Street, Apt 4", "[LOCATION]"),

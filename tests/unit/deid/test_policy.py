@@ -73,3 +73,22 @@ def test_weaker_than():
 def test_a_location_of_no_kind_is_redacted_everywhere():
     for each in policy.shipped().values():
         assert each.action(EntityType.LOCATION, None) is policy.Action.REDACT
+
+
+MAY_STAY = {
+    # 45 CFR 164.514(e)(2): a limited data set excludes the listed direct identifiers; it may hold
+    # dates, ages, and of an address town or city, State and ZIP code.
+    "limited_data_set": {"DATE", "AGE", "LOCATION.CITY", "LOCATION.ZIP"},
+    # 45 CFR 164.514(b)(1): what an expert finds to carry a very small risk; never a direct identifier.
+    "expert_determination": {"LOCATION.COUNTY"},
+    # 45 CFR 164.514(b)(2)(i)
+    "safe_harbor": set(),
+}
+
+
+@pytest.mark.parametrize("name", MAY_STAY)
+def test_no_policy_keeps_more_than_its_rule_allows(name):
+    actions = policy.get(name).actions
+    assert {kind for kind, action in actions.items() if action is policy.Action.KEEP} == MAY_STAY[
+        name
+    ]

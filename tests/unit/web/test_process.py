@@ -107,7 +107,7 @@ def test_one_gateway_holds_a_state_folder(tmp_path) -> None:
 def test_a_thread_gives_way_and_the_others_do_not() -> None:
     with ThreadPoolExecutor(1, initializer=process.give_way) as aside:
         lowered = aside.submit(_nice).result()
-    assert lowered == _nice() + 5
+    assert lowered == _nice() + 10
 
 
 def _nice() -> int:

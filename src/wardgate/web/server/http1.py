@@ -253,6 +253,7 @@ class Http1(asyncio.Protocol):
             if exchange.started:
                 self.cut()
                 return
+        self.state.refused(error)
         reply = problem(error)
         self.transport.write(
             b"".join(

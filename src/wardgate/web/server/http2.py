@@ -3,7 +3,8 @@
 A stream gets back the window that it used up only as the application takes the data, so at most one
 connection window (64 kB) of bodies is held before anyone asked for it. What a peer can do for free
 is counted (`frames`) and ends the connection. A stream counts until its application has ended, so
-that reset streams cannot pile up work (CVE-2023-44487).
+that reset streams cannot pile up work (CVE-2023-44487). After a reply that came before the body's
+end, the rest is let in and dropped, in bounds (`linger`); the application sees nothing of it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from wardgate.errors import HeadersTooLarge, Overloaded, RequestMalformed, Wardg
 from wardgate.web.server import heads
 from wardgate.web.server.frames import FrameWatch
 from wardgate.web.server.http2_exchange import Http2Exchange
+from wardgate.web.server.linger import Linger
 from wardgate.web.server.problem import problem
 from wardgate.web.server.state import State, base_scope
 
@@ -55,6 +57,7 @@ class Http2(asyncio.Protocol):
         self.writable = True
         self._tls = tls
         self._watch = FrameWatch()
+        self._linger = Linger(state.limits.linger_seconds, state.limits.linger_bytes)
         self._partial_deadline = deadline
         self._stall_deadline = math.inf
         self._idle_deadline = math.inf
@@ -120,7 +123,7 @@ class Http2(asyncio.Protocol):
         elif not was_partial:
             now = self.state.loop.time()
             self._partial_deadline = now + self.state.limits.header_wait
-        self.reckon()
+        self._settle()
 
     def eof_received(self) -> bool | None:
         """Take it that the caller left."""
@@ -159,15 +162,17 @@ class Http2(asyncio.Protocol):
         elif isinstance(event, DataReceived):
             stream = self.streams.get(event.stream_id)
             if stream is None:
-                self.acknowledge(event.stream_id, event.flow_controlled_length)
+                self._drop(event.stream_id, event.flow_controlled_length)
             else:
                 stream.unread += event.flow_controlled_length
                 stream.feed(event.data)
         elif isinstance(event, StreamEnded):
+            self._linger.end(event.stream_id)
             stream = self.streams.get(event.stream_id)
             if stream is not None:
                 stream.end()
         elif isinstance(event, StreamReset):
+            self._linger.end(event.stream_id)
             stream = self.streams.pop(event.stream_id, None)
             if stream is not None:
                 stream.leave()
@@ -205,10 +210,20 @@ class Http2(asyncio.Protocol):
             self.state.start(stream)
 
     def _turn_away(self, event: RequestReceived, error: type[WardgateError]) -> None:
-        """Refuse a request; its body need not come (RFC 9113 §8.1)."""
-        self.refuse(event.stream_id, error)
-        if event.stream_ended is None:
-            self._reset(event.stream_id, ErrorCodes.NO_ERROR)
+        """Refuse a request that no application sees."""
+        if self.refuse(event.stream_id, error) and event.stream_ended is None:
+            self._linger.begin(event.stream_id, self.state.loop.time())
+
+    def _drop(self, stream_id: int, count: int) -> None:
+        """Drop data that nobody reads; a stream that brings too much of it is reset."""
+        if stream_id in self._linger and not self._linger.drop(stream_id, count):
+            self._cease(stream_id)
+        self.acknowledge(stream_id, count)
+
+    def _cease(self, stream_id: int) -> None:
+        """Tell a lingering stream to stop sending (RFC 9113 §8.1)."""
+        self._linger.end(stream_id)
+        self._reset(stream_id, ErrorCodes.NO_ERROR)
 
     def acknowledge(self, stream_id: int, count: int) -> None:
         """Give back `count` bytes of window."""
@@ -220,17 +235,20 @@ class Http2(asyncio.Protocol):
 
     # -- replies and the end ----------------------------------------------------------------------
 
-    def refuse(self, stream_id: int, error: type[WardgateError]) -> None:
-        """Answer for the server itself."""
+    def refuse(self, stream_id: int, error: type[WardgateError]) -> bool:
+        """Answer for the server itself; tell whether the reply is whole."""
+        self.state.refused(error)
         reply = problem(error)
         try:
             self.send_head(stream_id, reply.status, reply.headers, end=False)
             if self.h2.local_flow_control_window(stream_id) >= len(reply.body):
                 self.h2.send_data(stream_id, reply.body, end_stream=True)
-            else:  # the caller gave no window for an answer
-                self.h2.reset_stream(stream_id, ErrorCodes.CANCEL)
+                return True
+            # the caller gave no window for an answer
+            self.h2.reset_stream(stream_id, ErrorCodes.CANCEL)
         except H2Error:  # the stream ended in the meantime
-            return
+            return False
+        return False
 
     def send_head(self, stream_id: int, status: int, headers: heads.Headers, *, end: bool) -> None:
         """Queue a reply's head. Raises H2Error where the stream is not open any more."""
@@ -265,7 +283,10 @@ class Http2(asyncio.Protocol):
             return
         self._forgive(_FORGIVEN)
         self.acknowledge(stream_id, stream.unread)
-        if not stream.ended:  # the caller need not send the rest (RFC 9113 §8.1)
+        if not stream.ended and stream.complete:
+            self._linger.begin(stream_id, self.state.loop.time())
+            self.reckon()  # the application may run on
+        elif not stream.ended:
             self._reset(stream_id, ErrorCodes.NO_ERROR)
 
     def reset(self, stream_id: int) -> None:
@@ -283,9 +304,18 @@ class Http2(asyncio.Protocol):
         """Count an application that has ended."""
         self.running -= 1
         self.flush()
-        if self._leaving and not self.streams:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Work out the next deadline; while draining, leave once all that was begun has ended."""
+        if self._leaving and self.h2.highest_inbound_stream_id and not self._open:
             self.end()
         self.reckon()
+
+    @property
+    def _open(self) -> bool:
+        """Whether a stream is served or lingers."""
+        return bool(self.streams or self._linger)
 
     def flush(self) -> None:
         """Write what h2 has queued."""
@@ -294,14 +324,15 @@ class Http2(asyncio.Protocol):
             self.transport.write(data)
 
     def reckon(self) -> None:
-        """Work out the next deadline: half a head, a stalled reader, an idle connection."""
+        """Work out the next deadline: half a head, stalled reader, idle connection, lingering."""
         if self._closing:
             return
-        if self.streams:
+        if self._open:
             self._idle_deadline = math.inf
         elif self._idle_deadline == math.inf and self._partial_deadline == math.inf:
             self._idle_deadline = self.state.loop.time() + self.state.limits.idle_seconds
         self.deadline = min(self._partial_deadline, self._stall_deadline, self._idle_deadline)
+        self.deadline = min(self.deadline, self._linger.deadline)
 
     def end(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """Say GOAWAY with the last stream that was seen, and close."""
@@ -326,7 +357,15 @@ class Http2(asyncio.Protocol):
     # -- the server's side ------------------------------------------------------------------------
 
     def expire(self) -> None:
-        """Close an idle or draining connection; cut one that does not move."""
+        """End what lingers too long; close an idle or draining connection; cut a stuck one."""
+        now = self.state.loop.time()
+        if not self._closing and self._linger.deadline <= now:
+            for stream_id in self._linger.overdue(now):
+                self._cease(stream_id)
+            self.flush()
+            self._settle()
+            if self._closing or self.deadline > now:
+                return
         if self._closing or not self.writable:
             self.cut()
         else:
@@ -347,7 +386,7 @@ class Http2(asyncio.Protocol):
         if not self.h2.highest_inbound_stream_id:  # a new connection, its request on the way
             self._idle_deadline = self._refuse_from
             self.reckon()
-        elif not self.streams:
+        elif not self._open:
             self.end()
 
     def cut(self) -> None:

@@ -87,7 +87,7 @@ class Http2Exchange(Exchange):
 
     def fail(self) -> None:
         """Answer 500."""
-        self._connection.refuse(self._stream_id, WardgateError)
+        self.complete = self._connection.refuse(self._stream_id, WardgateError)
 
     def abort(self) -> None:
         """Reset the stream."""

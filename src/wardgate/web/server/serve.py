@@ -11,15 +11,15 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from wardgate.errors import SettingsInvalid
+from wardgate.errors import SettingsInvalid, WardgateError
 from wardgate.web.server.exchange import Application
 from wardgate.web.server.http1 import Http1
 from wardgate.web.server.http2 import Http2
 from wardgate.web.server.limits import Limits
-from wardgate.web.server.state import State
+from wardgate.web.server.state import State, untold
 from wardgate.web.server.tls import TlsContexts, TlsFiles, peer
 
 LOG = logging.getLogger("wardgate.server")
@@ -59,15 +59,19 @@ class HttpServer:
         *,
         limits: Limits | None = None,
         tls: TlsFiles | None = None,
+        refused: Callable[[type[WardgateError]], None] = untold,
     ) -> None:
         """Serve `app` on listening `sockets`, which belong to the server from now on.
 
+        `refused` is called for each request that the server itself refuses, with the class of the
+        error: malformed or late heads, connections above the cap, an application without a reply.
         Raises SettingsInvalid where the TLS files cannot be used.
         """
         self._app = app
         self._sockets = list(sockets)
         self._limits = limits or Limits()
         self._tls = TlsContexts(tls) if tls else None
+        self._refused = refused
         self._state: State
         self._openings: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -87,7 +91,7 @@ class HttpServer:
     async def start(self) -> None:
         """Begin to accept."""
         loop = asyncio.get_running_loop()
-        self._state = State(self._app, self._limits, loop)
+        self._state = State(self._app, self._limits, loop, self._refused)
         self._tick()
         for listener in self._sockets:
             listener.setblocking(False)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, Protocol
 
+from wardgate.errors import WardgateError
 from wardgate.web.server.exchange import Application, Exchange
 from wardgate.web.server.limits import Limits
 
@@ -27,6 +29,10 @@ class Connection(Protocol):
         """Close at once."""
 
 
+def untold(error: type[WardgateError]) -> None:
+    """Take note of nothing."""
+
+
 @dataclass(slots=True)
 class State:
     """The application, the limits, and every open connection and running task."""
@@ -34,6 +40,8 @@ class State:
     app: Application
     limits: Limits
     loop: asyncio.AbstractEventLoop
+    refused: Callable[[type[WardgateError]], None] = untold
+    """Called for each refusal that the server itself makes."""
     connections: set[Connection] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
