@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from string import ascii_letters
+from string import ascii_letters, ascii_lowercase
 
 from wardgate.deid import places
 from wardgate.deid.context import last_word
@@ -27,7 +27,12 @@ CREDENTIAL = re.compile(
 
 _AFTER_LABEL = frozenset(":|=#\t ")
 _BEFORE_CREDENTIAL = frozenset(", ")
-_LETTER = re.compile(r"[A-Za-z]\.?(?:[A-Z]\.?){0,2}\Z")
+_NO_INITIALS = frozenset({"a.m.", "d.o.", "m.d.", "p.m.", "r.n.", "u.k.", "u.n.", "u.s."})
+_INITIALS = (
+    frozenset(a + dot for a in ascii_lowercase for dot in ("", "."))
+    | frozenset(f"{a}.{b}." for a in ascii_lowercase for b in ascii_lowercase) - _NO_INITIALS
+)
+"""`j`, `j.` and `j.k.`"""
 
 _LABEL_WINDOW = 40
 _MARKS = frozenset(":#|=")
@@ -101,7 +106,7 @@ def names(
             i += 1
             continue
         j = i
-        if low in first or (len(low) < 7 and text[parts[i][1] - 1] == "." and _LETTER.match(low)):
+        if low in first or (len(low) < 7 and text[parts[i][1] - 1] == "." and low in _INITIALS):
             j = _pair(text, parts, i, words)
         if j > i:
             hits.append((i, j))
@@ -184,11 +189,11 @@ def _pair(text: str, parts: list[Word], i: int, words: Gazetteer) -> int:
     """Return the last index of `First Last`, `First M. Last` or `J. Last` that starts at `i`, or i."""
     size = len(parts)
     low = parts[i][2]
-    initial = _LETTER.match(low) is not None
+    initial = low in _INITIALS
     if not initial and _ends(text, parts[i][1]):
         return i
     j = i + 1
-    while j < size and j < i + 3 and _LETTER.match(parts[j][2]) and parts[j][2] != "i":
+    while j < size and j < i + 3 and parts[j][2] in _INITIALS and parts[j][2] != "i":
         j += 1
     while j < size - 1 and parts[j][2] in PARTICLES:
         j += 1
@@ -279,7 +284,7 @@ def _inverted(
     while (
         last + 1 < len(parts)
         and last < 2
-        and (_LETTER.match(parts[last + 1][2]) or parts[last + 1][2] in words.sure_first)
+        and (parts[last + 1][2] in _INITIALS or parts[last + 1][2] in words.sure_first)
     ):
         last += 1
     return [(0, last)]
@@ -306,7 +311,7 @@ def _alone(
                     i + 1 < len(parts)
                     and i + 1 not in done
                     and len(parts[i + 1][2]) < 3
-                    and _LETTER.match(parts[i + 1][2])
+                    and parts[i + 1][2] in _INITIALS
                     and text[parts[i + 1][0] + 1 : parts[i + 1][0] + 2] == "."
                 ):
                     last = i + 1

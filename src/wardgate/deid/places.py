@@ -216,9 +216,10 @@ def before_a_state(text: str, end: int) -> bool:
 def before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> Candidate | None:
     """`Boston, MA`: the longest known city at the end of the run, or its last uncommon word."""
     found = _STATE_NEXT.match(text, end)
+    code = None if found is None else found[1]
     inside = False
     stop = len(parts)
-    if found is None or not (found[1] in STATE_CODES or _is_state(found[2])):
+    if found is None or not (code in STATE_CODES or _is_state(found[2])):
         # `Boston MA 02115` is one run.
         if (
             stop > 1
@@ -227,16 +228,17 @@ def before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> C
         ):
             stop -= 1
             inside = True
+            code = None
         else:
             return None
     last = parts[stop - 1][2]
     sure = inside or (found is not None and found["zip"] is not None)
     comma = inside or text[end] == ","
+    lows = [low for _, _, low in parts[:stop]]
     for take in (3, 2, 1):
         if take <= stop:
-            name = " ".join(low for _, _, low in parts[stop - take : stop])
+            name = " ".join(lows[stop - take :])
             if name in words.cities or name in WORLD:
-                code = found[1] if found is not None and not inside else None
                 if (
                     not sure
                     and code in _CREDENTIAL_CODES
@@ -249,15 +251,7 @@ def before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> C
                     continue
                 return (parts[stop - take][0], parts[stop - 1][1], E.LOCATION, 0.9, Place.CITY)
     if (
-        (
-            sure
-            or (
-                comma
-                and found is not None
-                and found[1] is not None
-                and found[1] not in _CREDENTIAL_CODES
-            )
-        )
+        (sure or (comma and code is not None and code not in _CREDENTIAL_CODES))
         and last not in words.common
         and len(last) > _LONGEST_ABBREVIATION
     ):
@@ -319,6 +313,8 @@ def zips(text: str) -> list[Candidate]:
         start, end = match.span()
         left = text[start - _LONGEST_STATE if start > _LONGEST_STATE else 0 : start].rstrip(" ,.")
         state = left[len(left.rstrip(ascii_letters)) :]
+        if state[:1].islower():
+            continue
         if state in STATE_CODES or _is_state(state) or left.lower().endswith(_STATE_PAIRS):
             found.append((start, end, E.LOCATION, 0.9, Place.ZIP))
     return found

@@ -46,6 +46,7 @@ class LongTextPool:
         self._command = command
         self._idle: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
         self._alive: set[asyncio.subprocess.Process] = set()
+        self._dying: set[asyncio.subprocess.Process] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._inside = 0
         self._open = False
@@ -77,7 +78,7 @@ class LongTextPool:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(self._end(process) for process in list(self._alive)))
+        await asyncio.gather(*(self._end(process) for process in self._alive | self._dying))
 
     async def deidentify(
         self,
@@ -140,15 +141,13 @@ class LongTextPool:
 
     def _replace(self, process: asyncio.subprocess.Process) -> None:
         self._alive.discard(process)
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+        self._dying.add(process)
         task = asyncio.get_running_loop().create_task(self._respawn(process))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _respawn(self, old: asyncio.subprocess.Process) -> None:
-        await old.wait()
+        await self._end(old)
         while self._open:
             try:
                 await self._spawn()
@@ -190,6 +189,7 @@ class LongTextPool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await process.wait()
+        self._dying.discard(process)
 
 
 async def _exchange(process: asyncio.subprocess.Process, frame: bytes) -> bytes:

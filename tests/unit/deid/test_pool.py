@@ -129,6 +129,18 @@ async def test_stop_leaves_no_process_and_refuses():
         await pool.deidentify(PHI(SHORT))
 
 
+async def test_stop_right_after_a_kill_leaves_no_process():
+    pool = LongTextPool(DETECTOR, processes=1, inline_chars=1, command=_command("time.sleep(60)"))
+    await pool.start()
+    (process,) = pool._alive
+    with pytest.raises(DetectorFailed):
+        await pool.deidentify(PHI(SHORT), timeout=0.05)
+    await pool.stop()
+    assert process.returncode is not None
+    assert process.stdin.is_closing()
+    assert not pool._alive | pool._dying
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_the_process_writes_no_core_file():
     async with LongTextPool(DETECTOR, processes=1) as pool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from tests.conftest import Shared
 
 from wardgate.auth.issuer import DevelopmentIssuer
@@ -72,6 +74,27 @@ async def test_a_worker_is_ready_when_started_and_gone_when_drained(
     assert not worker._gateway.readiness.ready
     with pytest.raises(httpx.ConnectError):
         await predict(settings, port)
+
+
+async def test_refusals_of_the_server_are_counted(engine, embedded, settings) -> None:
+    def count() -> float:
+        labels = {"route": "server", "reason": "request-malformed"}
+        return REGISTRY.get_sample_value("wardgate_refusals_total", labels) or 0.0
+
+    listener = bind("127.0.0.1", 0)
+    worker = Worker(settings, [listener])
+    before = count()
+    await worker.start()
+    try:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"GET /%zz HTTP/1.1\r\nHost: gate\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await worker.drain()
+    assert count() == before + 1
 
 
 async def test_a_worker_that_does_not_become_ready_says_which_part_is_missing(

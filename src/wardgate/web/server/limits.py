@@ -20,9 +20,9 @@ class Limits:
     streams: int = 100
     """Requests at once on one HTTP/2 connection (RFC 9113 §6.5.2 recommends at least 100)."""
     linger_seconds: float = 2.0
-    """After a reply that closes: how long leftovers are read so that the caller sees the reply."""
+    """After a reply ahead of the body's end: how long the rest is read; so the reply is seen."""
     linger_bytes: int = 32 << 20
-    """After a reply that closes: how many bytes of leftovers are read."""
+    """After such a reply: how many bytes of the rest are read on one connection at a time."""
     grace_seconds: float = 1.0
     """While draining: how long an idle connection may still send a request, or end its TLS."""
 

@@ -1,8 +1,8 @@
 """HTTP/2 streams whose reply is complete while their body still comes, and for how long. Pure.
 
-A server may reset such a stream at once (RFC 9113 §8.1), but clients built on h2 then fail while they
-send and never read the reply. So the rest is let in and dropped, in bounds: the counterpart of a
-lingering close in HTTP/1.1.
+A server may reset such a stream at once (RFC 9113 §8.1), but clients built on h2 then fail while
+they send and never read the reply. So the rest is let in and dropped, in bounds: the counterpart of
+a lingering close in HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ class Linger:
     @property
     def deadline(self) -> float:
         """When the first stream is overdue; infinite where none lingers."""
-        return next(
-            iter(self._due.values()), math.inf
-        )  # the same time for each: first in, first due
+        return next(iter(self._due.values()), math.inf)  # equal waits: first in, first due
 
     def begin(self, stream_id: int, now: float) -> None:
         """Let a stream linger from `now` on."""

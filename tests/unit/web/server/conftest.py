@@ -19,6 +19,7 @@ from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded
 
 from wardgate.web.server import HttpServer, Limits, TlsFiles, bind
+from wardgate.web.server.state import untold
 
 WAIT = 10
 
@@ -177,10 +178,12 @@ async def serve(recorder):
     """Start servers of the recorder with given limits; stop them all at the end."""
     servers = []
 
-    async def begin(app=None, *, tls=None, **limits):
+    async def begin(app=None, *, tls=None, refused=untold, **limits):
         limits = {"linger_seconds": 0.5, "grace_seconds": 0.1} | limits
         listener = bind("127.0.0.1", 0)
-        server = HttpServer(app or recorder, [listener], limits=Limits(**limits), tls=tls)
+        server = HttpServer(
+            app or recorder, [listener], limits=Limits(**limits), tls=tls, refused=refused
+        )
         server.address = server.addresses[0]
         await server.start()
         servers.append(server)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import math
 
 import httpx
@@ -11,6 +12,7 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
+from h2.exceptions import StreamClosedError
 from hyperframe.frame import DataFrame
 
 from wardgate.web.server.linger import Linger
@@ -87,10 +89,11 @@ async def pour(wire, stream):
     sent = 0
     event = None
     while not isinstance(event, StreamReset):
-        while size := min(wire.h2.local_flow_control_window(stream), 16_384):
-            wire.h2.send_data(stream, bytes(size))
-            sent += size
-        wire.flush()
+        with contextlib.suppress(StreamClosedError):  # the reset has come with other frames
+            while size := min(wire.h2.local_flow_control_window(stream), 16_384):
+                wire.h2.send_data(stream, bytes(size))
+                sent += size
+            wire.flush()
         event = await wire.until((WindowUpdated, StreamReset))
     return event, sent
 

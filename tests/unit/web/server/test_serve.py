@@ -6,6 +6,13 @@ import socket
 import httpx
 import pytest
 
+from wardgate.errors import (
+    HeadersTimeout,
+    HeadersTooLarge,
+    Overloaded,
+    RequestMalformed,
+    WardgateError,
+)
 from wardgate.web.server import HttpServer, Limits, bind
 
 GET = b"GET /echo HTTP/1.1\r\nHost: gate\r\n\r\n"
@@ -232,3 +239,56 @@ async def test_default_limits(recorder):
     assert server.connections == 0
     assert not server.reload_tls()
     await server.drain(1)
+
+
+# -- refusals are told -------------------------------------------------------------------------------
+
+HEAD = b"GET /echo HTTP/1.1\r\nHost: gate\r\n"
+
+
+async def test_own_refusals_are_told(serve, connect):
+    told = []
+    server = await serve(refused=told.append, header_bytes=2048, header_seconds=0.3)
+    cases = (
+        (b"GET /%zz HTTP/1.1\r\nHost: gate\r\n\r\n", 400, RequestMalformed),
+        (HEAD, 408, HeadersTimeout),
+        (HEAD + b"X: " + b"a" * 3000 + b"\r\n\r\n", 431, HeadersTooLarge),
+        (b"GET /boom HTTP/1.1\r\nHost: gate\r\n\r\n", 500, WardgateError),
+    )
+    for request, status, error in cases:
+        wire = await connect(server)
+        assert (await wire.ask(request)).status == status
+        assert told == [error]
+        told.clear()
+        await wire.close()
+
+
+async def test_own_refusals_over_http2_are_told(serve, authority, connect2):
+    told = []
+    server = await serve(refused=told.append, tls=authority.files(), header_bytes=2048)
+    wire = await connect2(server)
+    assert (await wire.ask(b"*")).status == 400
+    assert (await wire.ask(headers=[(b"x", b"a" * 3000)])).status == 431
+    assert (await wire.ask(b"/boom")).status == 500
+    assert told == [RequestMalformed, HeadersTooLarge, WardgateError]
+
+
+async def test_refusal_at_the_cap_is_told(serve, authority, connect, connect2):
+    told = []
+    plain = await serve(refused=told.append, connections=1)
+    assert (await (await connect(plain)).ask(GET)).status == 200
+    assert (await (await connect(plain)).ask(GET)).status == 503
+    assert told == [Overloaded]
+    secure = await serve(refused=told.append, connections=1, tls=authority.files())
+    assert (await (await connect2(secure)).ask()).status == 200
+    assert (await (await connect2(secure)).ask()).status == 503
+    assert told == [Overloaded, Overloaded]
+
+
+async def test_answers_of_the_application_are_not_told(serve, connect):
+    told = []
+    server = await serve(refused=told.append)
+    early = b"POST /early HTTP/1.1\r\nHost: gate\r\nContent-Length: 9\r\n\r\n"
+    assert (await (await connect(server)).ask(early)).status == 413
+    assert (await (await connect(server)).ask(GET)).status == 200
+    assert told == []
