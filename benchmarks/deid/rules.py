@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
 import adversarial
 import servers
 

@@ -85,6 +85,16 @@ MEMBERS = (
         short_share=0.3,
         augment=Augment(carrier=0.08, joined=0.1, several=0.01),
     ),
+    Recipe(
+        epochs=2,
+        rate=1e-4,
+        layer_decay=0.95,
+        head_factor=2.0,
+        smoothing=0.05,
+        short_share=0.3,
+        agree=1.0,
+        augment=Augment(carrier=0.08, joined=0.1, several=0.005),
+    ),
 )
 
 

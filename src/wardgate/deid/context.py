@@ -135,13 +135,10 @@ def label_left(lowered: str, start: int) -> tuple[EntityType | None, bool, bool]
 
 def last_word(lowered: str, start: int) -> str:
     """Return the word left of `start` on its line, without the marks between; "" at a line's start."""
-    return (
-        lowered[start - 16 if start > 16 else 0 : start]
-        .rstrip(_AFTER_WORD)
-        .rpartition("\n")[2]
-        .rpartition(" ")[2]
-        .lstrip("(")
-    )
+    left = lowered[start - 16 if start > 16 else 0 : start].rstrip(_AFTER_WORD)
+    if "\n" in left:
+        left = left.rpartition("\n")[2]
+    return left.rpartition(" ")[2].lstrip("(")
 
 
 def has_any(lowered: str, words: Iterable[str]) -> bool:

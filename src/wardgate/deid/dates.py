@@ -70,6 +70,8 @@ _AGE_WINDOW = 24
 _MOST_LIKELY_AGE = 125
 _WINDOW = 28
 MAX_YEAR = 2100
+_NO_YEAR = (0, 0, 0, False)
+_SHORTEST_MONTH = 28
 
 
 def exists(year: int, month: int, day: int) -> bool:
@@ -130,6 +132,10 @@ def number(
             year = full_year(int(parts[2]), reference, birth=birth)
         else:
             year = int(parts[2])
+        if 0 < month <= 12 and 0 < day <= _SHORTEST_MONTH and not birth and "/" in token:
+            if year and not 1800 <= year <= MAX_YEAR:
+                year = 0
+            return (start, end, E.DATE, 0.95, (year, month, day, False))
         if month > 12 or (day <= 12 and day != month and "." in match[0]):
             month, day = day, month
     if not exists(year, month, day):
@@ -144,7 +150,7 @@ def number(
 def _unreal(shape: str | None, text: str, start: int, end: int) -> Candidate | None:
     """Take a date with a whole year that does not exist for a slip of the pen."""
     if shape == "mdy" and text.count("/") == 2 and text[-4:].isdigit():
-        return (start, end, E.DATE, 0.6, (0, 0, 0, False))
+        return (start, end, E.DATE, 0.6, _NO_YEAR)
     return None
 
 
@@ -164,7 +170,7 @@ def _partial(lowered: str, text: str, start: int, end: int) -> Candidate | None:
             return None
     if _NOT_DATE_NEXT.match(lowered, end) or (word == "from" and not rest and int(day) in _SCALES):
         return None
-    return (start, end, E.DATE, 0.7, (0, 0, 0, False))
+    return (start, end, E.DATE, 0.7, _NO_YEAR)
 
 
 def _day_month(
@@ -218,13 +224,17 @@ def months(
         return
     for match in patterns.MONTHS.finditer(text):
         start, end = match.span()
-        word = match[0][:9]
         y4, d, y, y2, y3, spelt = match.group("y4", "d", "y", "y2", "y3", "word")
         written_year = y4 or y or y2 or y3
+        if d and not written_year and text[start] < "a":
+            taken.add(match.start("d"))
+            yield (start, end, E.DATE, 0.95, _NO_YEAR)
+            continue
+        word = match[0][:9]
         if not (d or y4 or spelt):
             if not _lone_month(text, lowered, match[0], start, end):
                 continue
-            yield (start, end, E.DATE, 0.7, (0, 0, 0, False))
+            yield (start, end, E.DATE, 0.7, _NO_YEAR)
             continue
         if word[0].islower() and word[:3] in {"may", "mar"} and not written_year:
             if not (spelt or (d and last_word(lowered, start) in _BEFORE_MONTH)):
@@ -235,7 +245,7 @@ def months(
         if day > _DAYS[month]:
             day = 0
         if not written_year:
-            yield (start, end, E.DATE, 0.95, (0, month, day, False))
+            yield (start, end, E.DATE, 0.95, _NO_YEAR)
             continue
         birth = _birth(lowered, start)
         if y4 or y:
@@ -314,7 +324,7 @@ def ages(text: str, lowered: str) -> Iterator[Candidate]:
     """Yield ages over 89 in words, and days of this month: `ninety-two-year-old`, `on the 15th`."""
     if "n the " in text:
         for match in _ORDINAL.finditer(text):
-            yield (match.start() + 7, match.end(), E.DATE, 0.6, (0, 0, 0, False))
+            yield (match.start() + 7, match.end(), E.DATE, 0.6, _NO_YEAR)
     if has_any(lowered, ("ninety", "hundred", "enarian")):
         for match in patterns.AGE_WORDS.finditer(text):
             yield (match.start(), match.end(), E.AGE, 0.9, None)

@@ -187,13 +187,15 @@ def _shapes(
 ) -> list[tuple[int, int]]:
     """Add what has a shape to `found`; return the numbers that are ages if a name stands left."""
     maybe_ages: list[tuple[int, int]] = []
+    number, add, take = dates.number, found.append, taken.add
     for match in patterns.NUMBERS.finditer(text):
-        if match.start() in taken:
+        start = match.start()
+        if start in taken:
             continue
         shape = match.lastgroup
         candidate: Candidate | None
         if shape in _DATE_SHAPES:
-            candidate = dates.number(text, lowered, match, reference)
+            candidate = number(text, lowered, match, reference)
         elif shape == "age":
             candidate = dates.age(lowered, match)
         elif shape == "old":
@@ -202,12 +204,12 @@ def _shapes(
                 maybe_ages.append(match.span())
             candidate = None if isinstance(judged, bool) else judged
         elif shape == "street":
-            candidate = (match.start(), match.end(), EntityType.LOCATION, 0.85, Place.STREET)
+            candidate = (start, match.end(), EntityType.LOCATION, 0.85, Place.STREET)
         else:
             candidate = numbers.shapes(text, lowered, match)
         if candidate is not None:
-            found.append(candidate)
-            taken.add(match.start())
+            add(candidate)
+            take(start)
     for match in patterns.GROUPS.finditer(text):
         start, end = match.span()
         if start not in taken:

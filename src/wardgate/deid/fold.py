@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import compress
 
 _BASE: dict[int, str | None] = {code: chr(code) for code in range(128)}
 
@@ -33,8 +35,10 @@ _SIGNS = {
 _LIKE |= _SIGNS
 _MARK = "\u200b"
 _INSIDE = re.compile(r"(?<=[a-z])\u200b{1,64}(?=[a-z])|(?<=[0-9])\u200b{1,64}(?=[0-9])")
-_MARKS = re.compile(_MARK + "+")
-_REACH = 100
+_MARK_RUNS = re.compile(_MARK + "+")
+_MARKS = re.compile(rf"(?<=\w){_MARK}{{1,64}}|{_MARK}{{1,64}}(?=\w)")
+"""Marks beside a letter or digit; between signs alone, as in an emoji, they change no word."""
+_REACH = 64
 """Code points on either side of a format character that are read again."""
 _FIRST_CJK, _LAST_CJK = 0x2E80, 0xFDFF
 _ASTRAL_LETTERS = range(0x1D400, 0x1F1B0)
@@ -67,31 +71,45 @@ def readings(text: str) -> list[tuple[str, Index]]:
         return [(text, None)]
     table = _table(text)
     hidden = [code for code, plain in table.items() if plain is None and is_format(chr(code))]
-    forms = [_folded(text, table)]
     if not hidden:
+        return [_folded(text, table)]
+    marked, at = _folded(text, table | dict.fromkeys(hidden, _MARK))
+    whole = range(len(text) + 1) if at is None else at
+    forms = [_without_marks(marked, whole)]
+    marked, index = _near(marked, whole)
+    if not marked:
         return forms
-    marked, index = _near(text, table | dict.fromkeys(hidden, _MARK))
     forms.append((marked.replace(_MARK, " "), index))
-    inner = {i for match in _INSIDE.finditer(marked) for i in range(*match.span())}
-    if inner and len(inner) < marked.count(_MARK):
+    joined = len(marked) - len(_INSIDE.sub("", marked))
+    if 0 < joined < marked.count(_MARK):
+        inner = {i for match in _INSIDE.finditer(marked) for i in range(*match.span())}
         kept = [i for i in range(len(marked)) if i not in inner]
         mixed = "".join([marked[i] for i in kept]).replace(_MARK, " ")
         forms.append((mixed, [*(index[i] for i in kept), len(text)]))
     return forms
 
 
-def _near(text: str, table: dict[int, str | None]) -> tuple[str, list[int]]:
+def _without_marks(marked: str, index: Sequence[int]) -> tuple[str, Index]:
+    where: list[int] = []
+    done = 0
+    for match in _MARK_RUNS.finditer(marked):
+        where += index[done : match.start()]
+        done = match.end()
+    where += index[done:]
+    return marked.replace(_MARK, ""), where
+
+
+def _near(marked: str, index: Sequence[int]) -> tuple[str, list[int]]:
     """Return what stands near the marks of a text, a line for each part, and its index."""
-    marked, index = _folded(text, table)
-    if index is None:
-        index = list(range(len(text) + 1))
     ranges: list[tuple[int, int]] = []
+    last = -_REACH - 1
     for match in _MARKS.finditer(marked):
         start, end = match.start() - _REACH, match.end() + _REACH
-        if ranges and start <= ranges[-1][1]:
+        if start <= last:
             ranges[-1] = (ranges[-1][0], end)
         else:
             ranges.append((start, end))
+        last = end
     lines: list[str] = []
     where: list[int] = []
     for low, high in ranges:
@@ -104,7 +122,7 @@ def _near(text: str, table: dict[int, str | None]) -> tuple[str, list[int]]:
         lines.append(marked[start:end] + "\n")
         where += index[start:end]
         where.append(index[end])
-    return "".join(lines), [*where, len(text)]
+    return "".join(lines), [*where, index[-1]]
 
 
 def is_format(char: str) -> bool:
@@ -124,7 +142,8 @@ def _folded(text: str, table: dict[int, str | None]) -> tuple[str, Index]:
     folded = text.translate(table)
     if len(folded) == len(text):
         return folded, None
-    index = [i for i, char in enumerate(text) if table[ord(char)] is not None]
+    kept = {char: table[ord(char)] is not None for char in set(text)}
+    index = list(compress(range(len(text)), map(kept.__getitem__, text)))
     index.append(len(text))
     return folded, index
 

@@ -97,7 +97,7 @@ def test_what_is_far_from_a_format_character_is_read_once():
     assert len(spaced) < 300
 
 
-@pytest.mark.parametrize("text", ["plain", "Jos\u00e9", "Jose\u0301"])
+@pytest.mark.parametrize("text", ["plain", "Jos\u00e9", "Jose\u0301", "\u2640\u200d\u2642"])
 def test_any_other_text_is_read_once(text):
     assert readings(text) == [fold(text)]
 
