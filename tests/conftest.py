@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -23,6 +24,11 @@ from wardgate.web.app import Gateway, load_models, start_engine
 
 for _name in [name for name in os.environ if name.startswith("WARDGATE_")]:
     del os.environ[_name]  # a developer's own settings are no part of a test
+
+# The same examples in every run on CI: new ones are for developers' machines.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI") == "true":
+    hypothesis.settings.load_profile("ci")
 
 ORIGIN = "http://gateway.test"
 

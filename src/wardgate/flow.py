@@ -310,7 +310,7 @@ class Flow:
                         else None
                     ),
                     body_digest=ask.body_digest,
-                    obligations=decision.obligations,
+                    obligations=_obligations(decision, context),
                 )
             )
         except WardgateError as error:
@@ -337,3 +337,13 @@ class Flow:
             ),
             intent,
         )
+
+
+def _obligations(decision: Decision, context: RequestContext) -> frozenset[str]:
+    """Return what the record says besides the policy: the caller's word on the note's date counted.
+
+    The date itself is PHI and stays out.
+    """
+    if context.reference_date is None:
+        return decision.obligations
+    return decision.obligations | {"reference-date-by-caller"}

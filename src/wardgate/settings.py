@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -58,7 +58,7 @@ class Server(_Group):
     client_ca: Path | None = None
     """PEM file of the authorities whose client certificates are required."""
     trusted_proxy: IPvAnyNetwork | None = None
-    """Address or network of the proxy that ends TLS in front; nobody else is answered then."""
+    """Address or network of the proxy that ends TLS in front; only it may send text."""
     drain_seconds: float = Field(default=30.0, gt=0, le=3600)
     """How long requests in flight may take to end after SIGTERM."""
 
@@ -243,6 +243,27 @@ class Settings(BaseSettings):
         if config:
             sources += (TomlConfigSettingsSource(settings_cls, Path(config)),)
         return sources
+
+
+class _Given(Settings):
+    """Settings from the values handed in alone."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave out the environment and the file: they were read once, by the supervisor."""
+        return (init_settings,)
+
+
+def given(tree: dict[str, Any]) -> Settings:
+    """Return the settings that another process of this gateway has read and checked."""
+    return _Given(**tree)
 
 
 def is_loopback(host: str) -> bool:

@@ -165,7 +165,7 @@ def test_whole_weights_leave_room_for_sixteen_bit_sums(trained: Run) -> None:
     model = build(arrays(trained.model), SMALL, Graph(form="rows"))
     import onnx
 
-    used = {node.input[1] for node in model.graph.node if node.op_type == "MatMulInteger"}
+    used = {node.input[1] for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"}
     assert len(used) == 6 * SMALL.layers
     for tensor in model.graph.initializer:
         if tensor.name in used:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from wardgate import settings
 from wardgate.errors import SettingsInvalid
 from wardgate.settings import NOT_SETTINGS, Issuer, Settings, is_loopback, load
 
@@ -240,3 +241,14 @@ def test_issuers_come_from_the_file_as_tables(monkeypatch, tmp_path) -> None:
     tomllib.loads(text)
     config(monkeypatch, tmp_path, text)
     assert load().auth.issuers == (Issuer(issuer="a", audience="b", jwks_file=Path("c")),)
+
+
+def test_what_was_read_once_is_not_read_again(monkeypatch, tmp_path) -> None:
+    read = load(limits={"text_chars": 5})
+    config = tmp_path / "half-edited.toml"
+    config.write_text("[limits]\nbody_byts = 1\n")
+    monkeypatch.setenv("WARDGATE_CONFIG", str(config))
+    monkeypatch.setenv("WARDGATE_LIMITS__TEXT_CHARS", "7")
+    again = settings.given(read.model_dump(mode="json"))
+    assert again.limits.text_chars == 5
+    assert again.model_dump() == read.model_dump()

@@ -86,7 +86,7 @@ MEMBERS = (
         augment=Augment(carrier=0.08, joined=0.1, several=0.01),
     ),
     Recipe(
-        epochs=2,
+        epochs=1,
         rate=1e-4,
         layer_decay=0.95,
         head_factor=2.0,

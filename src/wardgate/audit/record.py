@@ -53,7 +53,7 @@ class Sink(Protocol):
 class Ticket:
     """A record on its way; await it to know it durable. Awaiting a durable one costs nothing."""
 
-    __slots__ = ("after", "done", "entry", "error", "hurry", "since", "waiters")
+    __slots__ = ("after", "done", "entry", "error", "hurry", "since", "unwritten", "waiters")
 
     def __init__(
         self, entry: Entry | None, after: Ticket | None, since: float, hurry: Callable[[], None]
@@ -68,6 +68,9 @@ class Ticket:
         self.since = since
         self.done = False
         self.error: AuditUnavailable | None = None
+        """What those who wait are told; also where the record was late and became durable after."""
+        self.unwritten: AuditUnavailable | None = None
+        """Why the record is not in the store; set by the writer alone."""
         self.waiters: list[asyncio.Future[None]] | None = None
 
     def __await__(self) -> Generator[asyncio.Future[None], None, None]:
@@ -120,6 +123,7 @@ class Recorder:
         self._hand_timer: asyncio.Handle | None = None
         self._hurried = False
         self._pending: deque[Ticket] = deque()
+        self._unsettled = 0  # handed in and not yet back from the writer, late ones included
         self._owed = 0
         self._refusals = Refusals()
         self._unsent: deque[Entry] = deque(maxlen=256)
@@ -140,7 +144,7 @@ class Recorder:
         Raises Overloaded where the queue is full, AuditUnavailable where the recorder is closed or
         the intent cannot be written down.
         """
-        if len(self._pending) + self._owed + 2 > self._room:
+        if self._unsettled + self._owed + 2 > self._room:
             raise Overloaded(reason="audit-queue-full", retry_after=1.0)
         try:
             entry = intent_entry(intent, self._clock())
@@ -205,6 +209,7 @@ class Recorder:
             raise AuditUnavailable("The audit is closed.", reason="audit-closed")
         ticket = Ticket(entry, after, self._loop.time(), self._hurry)
         self._pending.append(ticket)
+        self._unsettled += 1
         self._handing.append(ticket)
         if soon:
             self._hurry()
@@ -234,7 +239,7 @@ class Recorder:
 
     def _offer(self, entry: Entry) -> None:
         """Queue an entry that nobody waits for; keep it for later where there is no room."""
-        if self._closing or len(self._pending) + self._owed >= self._room:
+        if self._closing or self._unsettled + self._owed >= self._room:
             self._unsent.append(entry)
         else:
             self._put(entry)
@@ -252,12 +257,13 @@ class Recorder:
 
     def _settle(self, group: list[Ticket]) -> None:
         """Answer a group that was committed, or was not."""
+        self._unsettled -= len(group)
         for ticket in group:
             if not ticket.done:
                 self._pending.popleft()
             ticket.settle()
             entry = ticket.entry
-            if ticket.error is not None and entry is not None and not entry.request_id:
+            if ticket.unwritten is not None and entry is not None and not entry.request_id:
                 self._unsent.append(entry)
         if self._unsent and self._flush_timer is None and not self._closing:
             self._flush_timer = self._loop.call_later(REFUSALS_SECONDS, self._flush)
@@ -298,15 +304,18 @@ class Recorder:
 
     def _commit(self, group: list[Ticket]) -> None:
         for ticket in group:
-            if ticket.after is not None and ticket.after.error is not None:
-                ticket.error = ticket.after.error
+            if ticket.after is not None and ticket.after.unwritten is not None:
+                ticket.unwritten = ticket.error = ticket.after.unwritten
         entries = [
-            ticket.entry for ticket in group if ticket.entry is not None and ticket.error is None
+            ticket.entry
+            for ticket in group
+            if ticket.entry is not None and ticket.unwritten is None
         ]
         started = time.perf_counter()
         failure = _attempt(self._sink.append, entries) if entries else _attempt(self._sink.probe)
         if failure is not None:
             for ticket in group:
+                ticket.unwritten = ticket.unwritten or failure
                 ticket.error = ticket.error or failure
         with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, group)

@@ -39,7 +39,7 @@ class _Account:
 
 
 class Permit:
-    """Room for one request; give it back once the reply is sent, or use it as a context."""
+    """Room for one request; give it back once the work is done, or use it as a context."""
 
     __slots__ = ("_account", "_admission")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 
@@ -33,7 +34,12 @@ class _Commands(click.Group):
         if place is None:
             return None
         module, _, attribute = place.partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        # An interrupt while modules load could be lost in one of them: let it end the process.
+        handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            command: click.Command = getattr(import_module(module), attribute)
+        finally:
+            signal.signal(signal.SIGINT, handler)
         return command
 
 

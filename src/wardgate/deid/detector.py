@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 
@@ -10,7 +11,10 @@ from wardgate.deid.deidentify import Deidentifier
 from wardgate.deid.pool import LongTextPool
 from wardgate.deid.pseudonym import Pseudonyms
 from wardgate.errors import DeadlineExceeded, DetectorFailed, Overloaded
-from wardgate.types import PHI, Deidentified, RequestContext
+from wardgate.types import PHI, CheckState, Deidentified, RequestContext
+
+_RESTART_SECONDS = 4.0
+"""A process for long texts that ended is up again within this time."""
 
 
 class Detector:
@@ -38,6 +42,15 @@ class Detector:
     async def close(self) -> None:
         """End them."""
         await self._pool.stop()
+
+    async def check(self) -> CheckState:
+        """Say whether the processes for long texts are up; one that is replaced gets some time."""
+        end = time.monotonic() + _RESTART_SECONDS
+        while not self._pool.ready and time.monotonic() < end:  # noqa: ASYNC110 -- a rare wait
+            await asyncio.sleep(0.1)
+        if self._pool.ready:
+            return CheckState("detector", ok=True)
+        return CheckState("detector", ok=False, detail="a process for long texts is not up")
 
     def policy_hash(self, policy: str) -> str:
         """Return the SHA-256 of a policy, hex. Raises PolicyUnknown."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import compress
 
+_LAST_ASCII = 127
+_FEW = 48
 _BASE: dict[int, str | None] = {code: chr(code) for code in range(128)}
 
 # Letters that NFKD does not take apart, and letters of Cyrillic and Greek that look Latin
@@ -101,6 +102,8 @@ def _without_marks(marked: str, index: Sequence[int]) -> tuple[str, Index]:
 
 def _near(marked: str, index: Sequence[int]) -> tuple[str, list[int]]:
     """Return what stands near the marks of a text, a line for each part, and its index."""
+    if marked.count(_MARK) * _REACH > len(marked) and _MARKS.search(marked):  # near all of it
+        return marked + "\n", [*index, index[-1]]
     ranges: list[tuple[int, int]] = []
     last = -_REACH - 1
     for match in _MARKS.finditer(marked):
@@ -139,13 +142,33 @@ def _table(text: str) -> dict[int, str | None]:
 
 
 def _folded(text: str, table: dict[int, str | None]) -> tuple[str, Index]:
-    folded = text.translate(table)
+    changed = {
+        char: plain
+        for code, plain in table.items()
+        if code > _LAST_ASCII and plain != (char := chr(code))
+    }
+    if len(changed) > _FEW:
+        folded = text.translate(table)
+    else:  # a few searches in C cost less than a look at every character
+        folded = text
+        for char, plain in changed.items():
+            folded = folded.replace(char, plain or "")
     if len(folded) == len(text):
         return folded, None
-    kept = {char: table[ord(char)] is not None for char in set(text)}
-    index = list(compress(range(len(text)), map(kept.__getitem__, text)))
-    index.append(len(text))
+    index: list[int] = []
+    done = 0
+    for cut in sorted(i for char in changed if changed[char] is None for i in _all(text, char)):
+        index += range(done, cut)
+        done = cut + 1
+    index += range(done, len(text) + 1)
     return folded, index
+
+
+def _all(text: str, char: str) -> Iterator[int]:
+    at = text.find(char)
+    while at >= 0:
+        yield at
+        at = text.find(char, at + 1)
 
 
 def unfold(text: str, start: int, end: int, index: Index) -> tuple[int, int]:
@@ -156,6 +179,8 @@ def unfold(text: str, start: int, end: int, index: Index) -> tuple[int, int]:
     if index is None:
         return start, end
     last, stop = index[end - 1] + 1, index[end]
+    if last == stop:
+        return index[start], last
     while last < stop and not is_format(text[last]):
         last += 1
     return index[start], last

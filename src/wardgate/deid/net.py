@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from wardgate.deid import checks, patterns
 from wardgate.deid.context import has_any
+from wardgate.deid.lexicon import TITLES
 from wardgate.deid.numbers import phone_label
 from wardgate.deid.spans import Candidate, Place
 from wardgate.types import EntityType as E
@@ -22,7 +23,7 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
             if start < match.start():
                 if "." in match[0]:
                     yield (start, match.end(), E.EMAIL, 1.0, None)
-            else:
+            elif match[0].strip("@.").lower() not in TITLES:
                 yield (match.start(), match.end(), E.OTHER_ID, 0.7, None)
     if "://" in text or "www" in lowered:
         for match in patterns.URL.finditer(text):

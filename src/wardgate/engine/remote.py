@@ -24,7 +24,6 @@ from wardgate.engine.frames import (
     unpack_result,
     unpack_served,
 )
-from wardgate.engine.server import EngineServer
 from wardgate.errors import (
     DeadlineExceeded,
     EngineUnavailable,
@@ -33,8 +32,6 @@ from wardgate.errors import (
     WardgateError,
 )
 from wardgate.types import Encoding, Logits, ModelId, Priority
-
-__all__ = ["EngineServer", "RemoteEngine"]
 
 CHECK_SECONDS = 2.0
 """An engine that does not answer `check` for so long is taken for gone."""

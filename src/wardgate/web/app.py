@@ -23,8 +23,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from wardgate.audit.digest import BodyDigest
 from wardgate.audit.keys import load_public_keys, open_signing_key, secret_file
-from wardgate.audit.pseudonym import BodyDigest
 from wardgate.audit.record import Recorder
 from wardgate.audit.sink import SqliteSink
 from wardgate.auth import issuer as development
@@ -37,7 +37,7 @@ from wardgate.auth.permissions import permit
 from wardgate.deid.detector import Detector
 from wardgate.engine.base import Engine
 from wardgate.engine.onnx import OnnxEngine
-from wardgate.errors import SettingsInvalid
+from wardgate.errors import Overloaded, SettingsInvalid
 from wardgate.flow import Flow, ServedModel
 from wardgate.nlp.postprocess import predict
 from wardgate.nlp.tokenize import Tokenizer
@@ -165,7 +165,7 @@ async def _open(
     async def keys() -> CheckState:
         return authenticator.ready()
 
-    readiness = Readiness([Golden(flow, loaded), recorder.check, keys])
+    readiness = Readiness([Golden(flow, loaded), detector.check, recorder.check, keys])
     app, document = application(settings, flow, readiness, issuer)
     watch = asyncio.create_task(readiness.run(), name="readiness")
     parts.push_async_callback(_cancel, watch)
@@ -180,13 +180,14 @@ def application(
         title="Wardgate", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None
     )
     pages = Pages()
+    digest = BodyDigest(settings.state)
     endpoints: list[Endpoint] = [
-        *Rest(flow, settings.limits, BodyDigest(settings.state)).endpoints(),
+        *Rest(flow, settings.limits, digest).endpoints(),
         *Health(readiness).endpoints(),
         *pages.endpoints(),
     ]
     if issuer is not None:
-        endpoints += OAuth(issuer, flow, settings.limits.body_seconds).endpoints()
+        endpoints += OAuth(issuer, flow, settings.limits.body_seconds, digest).endpoints()
     add(api, endpoints)
     pages.document = orjson.dumps(_document(api))
     door = Door(Dispatch(api), unavailable=readiness.poke)
@@ -233,6 +234,12 @@ class Golden:
         served = {model.digest for model in await self._flow.engine.check()}
         if not served.issuperset(model.id.digest for model in self._loaded):
             return CheckState(self.name, ok=False, detail="the engine serves other model files")
+        try:
+            return await self._examples()
+        except Overloaded:  # no room says nothing about the models; load balancers must not flap
+            return CheckState(self.name, ok=self._turn > 0, detail="waits for room in the engine")
+
+    async def _examples(self) -> CheckState:
         for model in self._loaded:
             golden = model.manifest.golden
             chosen = golden if self._turn == 0 else [golden[self._turn % len(golden)]]
@@ -301,7 +308,11 @@ def _peers(settings: Settings) -> Callable[[str | None], bool]:
         return lambda _: True
 
     def trusts(peer: str | None) -> bool:
-        return peer is not None and ipaddress.ip_address(peer) in network
+        if peer is None:
+            return False
+        address = ipaddress.ip_address(peer)
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (mapped or address) in network  # a dual-stack socket shows IPv4 as ::ffff:a.b.c.d
 
     return trusts
 

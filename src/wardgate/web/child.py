@@ -9,8 +9,8 @@ import signal
 import socket
 from pathlib import Path
 
-from wardgate.engine.remote import EngineServer
-from wardgate.settings import Settings
+from wardgate.engine.server import EngineServer
+from wardgate.settings import Settings, given
 from wardgate.web.app import load_models, start_engine
 from wardgate.web.control import Channel, unless
 from wardgate.web.metrics import snapshot
@@ -28,7 +28,7 @@ async def run(control: socket.socket) -> None:
     if start is None:
         channel.close()
         return
-    settings = Settings.model_validate(start["settings"])
+    settings = given(start["settings"])
     engine_socket = Path(start["engine_socket"])
     role: _Engine | Worker
     if start["role"] == "engine":

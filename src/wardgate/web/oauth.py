@@ -10,24 +10,29 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
 
-from wardgate.auth.issuer import DevelopmentIssuer
+from wardgate.auth import encoding
+from wardgate.auth.claims import DEFAULT_TENANT
+from wardgate.auth.issuer import CLIENT, ISSUER, DevelopmentIssuer
 from wardgate.errors import (
+    AuditUnavailable,
     BodyIncomplete,
     BodyTimeout,
     BodyTooLarge,
     ClientInvalid,
     ContentTypeUnsupported,
     GrantInvalid,
+    Overloaded,
     ProxyRefused,
     WardgateError,
 )
 from wardgate.flow import Flow, Head
-from wardgate.types import Permission
+from wardgate.types import Intent, Outcome, Permission, Principal
 from wardgate.web.body import check_headers, read
 from wardgate.web.middleware import Call, Receive, Scope, Send, is_proxied, send_reply
 from wardgate.web.problems import problem
@@ -53,6 +58,8 @@ class OAuth:
     issuer: DevelopmentIssuer
     flow: Flow
     body_seconds: float
+    digest: Callable[[bytes], str]
+    """Keyed digest of a body for the audit record, hex."""
 
     def endpoints(self) -> list[Endpoint]:
         """Return the declarations of the routes."""
@@ -76,6 +83,8 @@ class OAuth:
                     BodyTimeout,
                     BodyTooLarge,
                     ContentTypeUnsupported,
+                    AuditUnavailable,
+                    Overloaded,
                 ),
                 body=TokenBody,
                 body_media_type=_FORM.decode(),
@@ -125,6 +134,7 @@ class OAuth:
             check_headers(scope, media_type=_FORM, limit=_BODY_BYTES)
             raw = await read(receive, limit=_BODY_BYTES, seconds=self.body_seconds)
             granted = self.issuer.grant(_form(raw), now=time.time())
+            await self._record(call, raw, str(granted["access_token"]))
         except WardgateError as error:
             client = scope.get("client")
             head = Head(
@@ -146,6 +156,37 @@ class OAuth:
             await send_reply(send, status, headers, body)
             return
         await send_reply(send, 200, [_JSON], orjson.dumps(granted))
+
+    async def _record(self, call: Call, raw: bytes, token: str) -> None:
+        """Make the grant durable before the token leaves. Raises AuditUnavailable or Overloaded."""
+        claims = encoding.load_object(encoding.decode(token.split(".")[1].encode()))
+        client = Principal(
+            issuer=ISSUER,
+            subject=CLIENT,
+            client=CLIENT,
+            tenant=DEFAULT_TENANT,
+            scopes=frozenset(claims["scope"].split()),
+            token_id=claims["jti"],
+            expires_at=claims["exp"],
+        )
+        recorder = self.flow.recorder
+        intent = recorder.intent(
+            Intent(
+                request_id=call.request_id,
+                trace_id=call.trace_id,
+                principal=client,
+                route=call.route,
+                purpose=None,
+                policy="none",
+                policy_hash="",
+                model=None,
+                patient_pseudonym=None,
+                body_digest=self.digest(raw),
+            )
+        )
+        await recorder.outcome(
+            Outcome(call.request_id, client.tenant, 200, "token-granted", hops_us={}), intent
+        )
 
     async def jwks(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer `GET /.well-known/jwks.json`."""

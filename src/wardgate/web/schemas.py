@@ -48,7 +48,14 @@ class _Ask(_Body):
     """The note's own date (YYYY-MM-DD), if known; decides which years show an age over 89."""
 
     def context(self, *, timeout_cap_ms: int) -> RequestContext:
-        """Return the request context, the timeout capped."""
+        """Return the request context, the timeout capped.
+
+        Raises BodyInvalid for a note of the future: such a date decides nothing.
+        """
+        # A day of grace: the caller's calendar may be ahead of UTC.
+        latest = dt.datetime.now(tz=dt.UTC).date() + dt.timedelta(days=1)
+        if self.reference_date is not None and self.reference_date > latest:
+            raise BodyInvalid("The reference_date lies in the future.", reason="reference-date")
         return RequestContext(
             purpose=self.purpose,
             patient=PHI(self.patient) if self.patient is not None else None,
@@ -138,7 +145,7 @@ class TokenBody(_Body):
     grant_type: Literal["client_credentials"]
     """The only grant (RFC 6749 §4.4)."""
     scope: str | None = None
-    """Scopes, separated by spaces; all that the client may have where left out."""
+    """Scopes, separated by spaces; `infer:sentiment deid models:read` where left out."""
 
 
 class TokenReply(_Body):
@@ -219,7 +226,8 @@ def _refusal(
     return BodyInvalid("The request body was refused: " + "; ".join(dict.fromkeys(found)) + ".")
 
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# A string, also one that never ends: without that, each quote in it would be tried as a beginning.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 

@@ -55,7 +55,10 @@ class Child:
         failures = 0
         while not self.stopping:
             began = time.monotonic()
-            await self._once()
+            try:
+                await self._once()
+            except OSError:  # no process, descriptor or memory left at the moment
+                log.error("%s could not be started", self.name)  # noqa: TRY400 -- no traceback
             self.ready.clear()
             self.ended.set()
             self.on_end(self.name)
@@ -81,13 +84,17 @@ class Child:
         """Start the process and follow it to its end."""
         ours, theirs = socket.socketpair()
         descriptors = [sock.fileno() for sock in self.sockets]
-        self.process = subprocess.Popen(  # noqa: ASYNC220, S603 -- our own interpreter; returns at once
-            [sys.executable, "-m", "wardgate", "_child", str(theirs.fileno())],
-            pass_fds=[theirs.fileno(), *descriptors],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then drains
-        )
-        theirs.close()
+        try:
+            with theirs:
+                self.process = subprocess.Popen(  # noqa: ASYNC220, S603 -- our own; returns at once
+                    [sys.executable, "-m", "wardgate", "_child", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno(), *descriptors],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C reaches the supervisor alone, which drains
+                )
+        except OSError:
+            ours.close()
+            raise
         self.channel = await Channel.of(ours)
         self.channel.send(
             {**self.start, "role": self.role, "index": self.index, "sockets": descriptors}

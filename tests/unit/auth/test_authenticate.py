@@ -357,3 +357,18 @@ async def test_ready_says_whether_the_keys_are_there(keys) -> None:
     state = gate.ready()
     assert not state.ok
     assert "keys-unreadable" in state.detail
+
+
+async def test_a_token_that_was_good_does_not_queue_behind_a_flood(
+    es256, keys, good_claims
+) -> None:
+    gate = Authenticator([trusted(keys)], lane=1)
+    good = bearer(es256.token(good_claims))
+    await gate.authenticate(good, now=NOW)
+    gate._waiting = 1  # the lane is full of tokens that nobody has seen
+    new = bearer(es256.token({**good_claims, "jti": "another"}))
+    assert isinstance(await refusal(gate, new, NOW + 61), Overloaded)
+    assert gate.cached(good, now=NOW + 61) is None
+    assert (await gate.authenticate(good, now=NOW + 61)).subject == "clinician-7"
+    assert gate.cached(good, now=NOW + 62) is not None
+    assert isinstance(await refusal(gate, good, NOW + 601), Overloaded)  # it ended: no way past

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 
+import httpx
 import pytest
 from tests.conftest import problem_of
 
@@ -37,7 +38,7 @@ def endpoints(running):
     return [
         *Rest(flow, settings.limits, str).endpoints(),
         *Health(running.gateway.readiness).endpoints(),
-        *OAuth(issuer, flow, 10.0).endpoints(),
+        *OAuth(issuer, flow, 10.0, lambda _: "").endpoints(),
     ]
 
 
@@ -181,7 +182,12 @@ async def test_what_is_not_there_is_told_as_a_problem(running, method, path, sta
 
 async def test_a_gateway_serves_the_shipped_model_and_is_ready(running) -> None:
     assert running.gateway.readiness.ready
-    assert [state.name for state in running.gateway.readiness.states] == ["models", "audit", "keys"]
+    assert [state.name for state in running.gateway.readiness.states] == [
+        "models",
+        "detector",
+        "audit",
+        "keys",
+    ]
     assert set(running.gateway.flow.models) == {"sentiment"}
     assert isinstance(running.gateway.app, Door)
 
@@ -379,3 +385,33 @@ async def test_a_call_that_is_served_is_no_refusal(running, monkeypatch) -> None
     async with running.client() as client:
         await client.post("/v1/deidentify", json={"text": "fine"}, headers=running.bearer())
     assert (len(counting.intents), len(counting.outcomes), counting.refusals) == (1, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("proxy", "peer", "status"),
+    [
+        ("10.0.0.0/8", "10.1.2.3", 200),
+        ("10.0.0.0/8", "::ffff:10.1.2.3", 200),
+        ("10.0.0.0/8", "192.0.2.1", 403),
+        ("10.0.0.2", "10.0.0.3", 403),
+    ],
+)
+async def test_text_is_taken_from_the_trusted_proxy_alone(
+    open_gateway, tmp_path, proxy, peer, status
+) -> None:
+    issuer = DevelopmentIssuer.open(tmp_path)
+    (tmp_path / "jwks.json").write_text(json.dumps(issuer.jwks()))
+    trusted = {
+        "issuer": ISSUER, "audience": AUDIENCE, "jwks_file": str(tmp_path / "jwks.json")
+    }  # fmt: skip
+    groups = {"server": {"trusted_proxy": proxy}, "auth": {"issuers": [trusted]}}
+    async with open_gateway(**groups) as found:
+        transport = httpx.ASGITransport(app=found.gateway.app, client=(peer, 1))
+        token = issuer.issue(subject="x", now=time.time())
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as client:
+            reply = await client.post(
+                "/v1/deidentify",
+                json={"text": "fine"},
+                headers={"authorization": f"Bearer {token}", "x-forwarded-for": "198.51.100.7"},
+            )
+    assert reply.status_code == status

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
+import uuid
 
 import pytest
 from tests.conftest import problem_of
 
+from wardgate.audit.read import search
 from wardgate.auth.issuer import CLIENT, DEFAULT_SCOPES
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -125,3 +128,18 @@ async def test_the_key_set_is_public_and_holds_no_private_part(running) -> None:
     (key,) = reply.json()["keys"]
     assert reply.json() == running.issuer.jwks()
     assert not {"d", "p", "q", "k"} & key.keys()
+
+
+async def test_a_grant_is_in_the_record_before_the_token_leaves(running, secret) -> None:
+    request_id = str(uuid.uuid4())
+    async with running.client() as client:
+        reply = await client.post(
+            "/oauth2/token", data=GRANT, auth=secret, headers={"x-request-id": request_id}
+        )
+    token = reply.json()["access_token"]
+    intent, outcome = search(running.settings.state / "audit", request_id=request_id)
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert intent["event"]["jti"] == claims["jti"]
+    assert intent["event"]["route"] == "/oauth2/token"
+    assert outcome["event"]["reason"] == "token-granted"
+    assert token not in str([intent, outcome])

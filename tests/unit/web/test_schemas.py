@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -169,3 +170,33 @@ def test_every_kind_of_refusal_reads_as_a_sentence_after_the_field() -> None:
 def test_the_token_form_has_one_grant() -> None:
     with pytest.raises(ValidationError):
         TokenBody(grant_type="password")
+
+
+@pytest.mark.parametrize(
+    "piece", [b'\\"', b'"', b"[", b"]", b'["', b"\\", b'"\\', b"{}", b'{"a":'], ids=repr
+)
+def test_a_bad_body_is_refused_in_linear_time(piece) -> None:
+    """A quadratic check of a body would hold up every caller of the worker."""
+
+    def seconds(size: int) -> float:
+        body = b'{"model":"sentiment","text":"' + piece * (size // len(piece))
+        best = float("inf")
+        for _ in range(5):
+            began = time.process_time()
+            with pytest.raises(WardgateError):
+                parse(PredictBody, body, nesting=16)
+            best = min(best, time.process_time() - began)
+        return best
+
+    ratios = [seconds(1 << 19) / max(seconds(1 << 18), 1e-4) for _ in range(3)]
+    assert min(ratios) <= 2.3
+    assert seconds(1 << 19) < 0.5
+
+
+def test_a_note_of_the_future_is_refused() -> None:
+    far = (dt.datetime.now(tz=dt.UTC).date() + dt.timedelta(days=30)).isoformat()
+    body = parse(
+        DeidentifyBody, json.dumps({"text": "x", "reference_date": far}).encode(), nesting=4
+    )
+    with pytest.raises(BodyInvalid, match="future"):
+        body.context(timeout_cap_ms=1000)

@@ -5,7 +5,7 @@ import hmac
 
 import pytest
 
-from wardgate.audit.pseudonym import DIGEST_FILE, BodyDigest
+from wardgate.audit.digest import DIGEST_FILE, BodyDigest
 from wardgate.errors import StateInvalid
 
 
