@@ -117,7 +117,9 @@ def metrics() -> str:
 def commands() -> str:
     """Return the page of the command line."""
     lines = ["# Command line", ""]
-    context = click.Context(cli.wardgate, info_name="wardgate", terminal_width=80)
+    context = click.Context(
+        cli.wardgate, info_name="wardgate", terminal_width=80, **cli.wardgate.context_settings
+    )
     _command(cli.wardgate, context, lines)
     return "\n".join(lines) + "\n"
 
