@@ -39,7 +39,7 @@ docs-check: $(VENV)/.dev
 	$(BIN)/python docs/generate.py --check
 
 check-training: .venv-training/.installed  ## tests of training/, which need torch
-	.venv-training/bin/python -m pytest -q tests/training
+	.venv-training/bin/python -m pytest -c tests/training/pytest.ini --confcutdir tests/training tests/training
 
 train-sentiment: .venv-training/.installed  ## train, export and quantise the shipped model
 	.venv-training/bin/python -m training.sentiment --data $(DATA)/sst2 --gazetteers $(DATA)/phi \

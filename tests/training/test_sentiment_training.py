@@ -28,8 +28,6 @@ from training.sentiment.export import Graph, build, write  # noqa: E402
 from training.sentiment.model import Sentiment, Shape  # noqa: E402
 from training.sentiment.train import Recipe, Run, blend, encode, rate_at  # noqa: E402
 
-pytestmark = pytest.mark.training
-
 GOOD = ["good", "fine", "lovely", "warm", "bright"]
 BAD = ["bad", "poor", "ugly", "cold", "dim"]
 OTHER = [f"w{number}" for number in range(60)]

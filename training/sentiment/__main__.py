@@ -139,6 +139,7 @@ def card(found: dict[str, Any]) -> str:
             version=VERSION,
             megabytes=round(found["forms"]["rows"]["bytes"] / 1e6, 1),
             held=found["held_out"]["examples"],
+            runs=len(found["runs"]),
             examples=dev["examples"],
             int8=dev["accuracy"],
             float32=found["forms"]["float32"]["accuracy"],
