@@ -107,7 +107,9 @@ class Authenticator:
         ):
             return entry.principal
         del self._cache[digest]
-        if now < entry.principal.expires_at and len(self._lapsed) < self._cache_tokens:
+        if now < entry.principal.expires_at:
+            if len(self._lapsed) >= self._cache_tokens:  # tokens never sent again must not fill it
+                del self._lapsed[next(iter(self._lapsed))]
             self._lapsed[digest] = None
         return None
 
@@ -126,9 +128,10 @@ class Authenticator:
         token = _bearer(authorization)
         unverified = jws.parse(token, max_bytes=self._max_token_bytes)
         issuer = self._issuer(unverified.payload)
-        if hashlib.sha256(token).digest() in self._lapsed:
+        digest = hashlib.sha256(token).digest()
+        if digest in self._lapsed:
             # It was good a minute ago: it does not queue behind tokens that nobody has seen.
-            self._lapsed.pop(hashlib.sha256(token).digest())
+            del self._lapsed[digest]
             return await self._verify(token, unverified, issuer, now)
         if self._waiting >= self._max_waiting:
             raise Overloaded(reason="token-lane-full", retry_after=1.0)

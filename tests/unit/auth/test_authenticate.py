@@ -372,3 +372,17 @@ async def test_a_token_that_was_good_does_not_queue_behind_a_flood(
     assert (await gate.authenticate(good, now=NOW + 61)).subject == "clinician-7"
     assert gate.cached(good, now=NOW + 62) is not None
     assert isinstance(await refusal(gate, good, NOW + 601), Overloaded)  # it ended: no way past
+
+
+async def test_tokens_never_sent_again_leave_room_for_those_that_are(
+    es256, keys, good_claims
+) -> None:
+    gate = Authenticator([trusted(keys)], cache_tokens=1)
+    first = bearer(es256.token({**good_claims, "jti": "first"}))
+    second = bearer(es256.token({**good_claims, "jti": "second"}))
+    for headers in (first, second):
+        await gate.authenticate(headers, now=NOW)
+        assert gate.cached(headers, now=NOW + 61) is None
+    gate._waiting = authenticate.LANE  # the lane is full of tokens that nobody has seen
+    assert isinstance(await refusal(gate, first, NOW + 61), Overloaded)
+    assert (await gate.authenticate(second, now=NOW + 61)).token_id == "second"
