@@ -72,10 +72,17 @@ JOINED = (  # SST-2 comes with its punctuation set apart; people do not write so
 
 @dataclass(frozen=True)
 class Example:
-    """One phrase and its label: 0 negative, 1 positive."""
+    """One phrase, its label (0 negative, 1 positive) and what a teacher makes of it."""
 
     text: str
     label: int
+    taught: float | None = None  # the teacher's probability of positive
+
+    def target(self, distil: float) -> float:
+        """Probability of positive to learn: `distil` of it the teacher's, the rest the label."""
+        if self.taught is None:
+            return float(self.label)
+        return distil * self.taught + (1 - distil) * self.label
 
     @property
     def words(self) -> int:
@@ -258,19 +265,20 @@ def epoch_batches(
     *,
     size: int,
     short_share: float,
+    distil: float,
     seed: int,
     epoch: int,
-) -> Iterator[list[tuple[str, int]]]:
+) -> Iterator[list[tuple[str, float]]]:
     """Yield the batches of one epoch: the same ones for the same arguments, whenever asked.
 
-    `short_share` of the phrases under `SHORT_WORDS` words are seen. Texts of like length share a
+    Each text comes with its target (`Example.target`). `short_share` of the phrases under `SHORT_WORDS` words are seen. Texts of like length share a
     batch, which saves most of the padding; the batches then come in random order.
     """
     rng = random.Random(f"{seed}/{epoch}")
     pool = [example for example in examples if example.words >= FULL_WORDS] or examples
     kept = [e for e in examples if e.words >= SHORT_WORDS or rng.random() < short_share]
     rng.shuffle(kept)
-    shown = [(change(e, pool, gazetteer, rates, rng), e.label) for e in kept]
+    shown = [(change(e, pool, gazetteer, rates, rng), e.target(distil)) for e in kept]
     batches = []
     for start in range(0, len(shown), size * 40):
         chunk = sorted(shown[start : start + size * 40], key=lambda pair: pair[0].count(" "))

@@ -1,8 +1,7 @@
 """Fine-tuning: seeded, resumable, one model out.
 
-Decides the recipe (`Recipe`) and which weights are kept: the running average of the weights that
-does best on held-out training phrases; `blend` takes the mean of several runs from the same
-start. Dev is not read here. A run may be cut off at any moment: the state file holds weights,
+Decides the recipes (`TEACHER`, `STUDENT`) and which weights are kept: the running average of the
+weights that does best on held-out training phrases. Dev is not read here. A run may be cut off at any moment: the state file holds weights,
 averages, optimiser and random state, and the next run goes on at the step after it, over the same
 batches. It refuses a state file made by another recipe.
 """
@@ -14,7 +13,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,8 +31,7 @@ from training.sentiment.data import (
 )
 from training.sentiment.model import Sentiment, start_head
 
-Batch = list[tuple[str, int]]
-Feed = Callable[[int], Iterator[Batch]]
+Batch = list[tuple[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,7 @@ class Recipe:
     length: int = 192  # tokens; longer texts are cut in training
     held_share: float = 0.035
     clip: float = 1.0  # gradient norm
-    agree: float = 0.0  # weight of R-Drop: two dropped-out passes must agree; doubles the cost
+    distil: float = 0.0  # share of the teacher in what is learnt; the rest is the label
     bfloat16: bool = True
     augment: Augment = field(default_factory=Augment)
 
@@ -64,37 +61,22 @@ class Recipe:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-MEMBERS = (
-    Recipe(),
-    Recipe(
-        epochs=2,
-        rate=1e-4,
-        layer_decay=0.95,
-        head_factor=2.0,
-        smoothing=0.1,
-        short_share=0.6,
-        augment=Augment(carrier=0.08, joined=0.1, several=0.01),
-    ),
-    Recipe(
-        epochs=2,
-        batch=48,
-        rate=1e-4,
-        layer_decay=0.95,
-        head_factor=2.0,
-        smoothing=0.1,
-        short_share=0.3,
-        augment=Augment(carrier=0.08, joined=0.1, several=0.01),
-    ),
-    Recipe(
-        epochs=1,
-        rate=1e-4,
-        layer_decay=0.95,
-        head_factor=2.0,
-        smoothing=0.05,
-        short_share=0.3,
-        agree=1.0,
-        augment=Augment(carrier=0.08, joined=0.1, several=0.005),
-    ),
+TEACHER = Recipe(
+    epochs=1,
+    batch=32,
+    layer_decay=0.9,
+    smoothing=0.0,
+    average=0.99,
+    augment=Augment(mention=0.3, carrier=0.05, joined=0.1, several=0.01),
+)
+STUDENT = Recipe(
+    epochs=3,
+    rate=1e-4,
+    layer_decay=0.95,
+    head_factor=2.0,
+    smoothing=0.0,
+    distil=0.8,
+    augment=Augment(carrier=0.08, joined=0.1, several=0.01),
 )
 
 
@@ -176,20 +158,6 @@ def rate_at(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
-def loss_of(model: Sentiment, ids: Tensor, mask: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
-    """Return the loss of one batch, with the agreement term where the recipe asks for it."""
-    if recipe.agree == 0.0:
-        logits = model(ids, mask)
-        return functional.cross_entropy(logits, labels, label_smoothing=recipe.smoothing)
-    one, two = model(ids.repeat(2, 1), mask.repeat(2, 1)).chunk(2)
-    loss = functional.cross_entropy(one, labels, label_smoothing=recipe.smoothing)
-    loss = loss + functional.cross_entropy(two, labels, label_smoothing=recipe.smoothing)
-    p, q = one.log_softmax(1), two.log_softmax(1)
-    kl = functional.kl_div(p, q, log_target=True, reduction="batchmean")
-    kl = kl + functional.kl_div(q, p, log_target=True, reduction="batchmean")
-    return 0.5 * loss + recipe.agree * 0.5 * kl
-
-
 class Run:
     """One training run in a work folder: `state.pt` to go on from, `best.pt` as the outcome."""
 
@@ -233,6 +201,7 @@ class Run:
                 recipe.augment,
                 size=recipe.batch,
                 short_share=recipe.short_share,
+                distil=recipe.distil,
                 seed=recipe.seed,
                 epoch=epoch,
             )
@@ -279,9 +248,12 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate * group["factor"] * share
         ids, mask = encode(self.tokenizer, [text for text, _ in batch], self.recipe.length)
-        labels = torch.tensor([label for _, label in batch])
+        positive = torch.tensor([share for _, share in batch])
+        targets = torch.stack([1 - positive, positive], 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
-            loss = loss_of(self.model, ids, mask, labels, self.recipe)
+            loss = functional.cross_entropy(
+                self.model(ids, mask), targets, label_smoothing=self.recipe.smoothing
+            )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimiser.step()
@@ -292,6 +264,10 @@ class Run:
         weights = [weight.detach() for weight in self.model.parameters()]
         torch._foreach_lerp_(averages, weights, 1 - keep)  # one pass, as optimisers do
         return loss.item()
+
+    def take_best(self) -> None:
+        """Put the best weights so far into the model."""
+        self.model.load_state_dict(torch.load(self.work / "best.pt", weights_only=True)["model"])
 
     def _judge(self) -> None:
         began = time.monotonic()
@@ -332,30 +308,6 @@ class Run:
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
-
-
-Tensors = dict[str, Tensor]
-
-
-def mean_weights(parts: list[Tensors]) -> Tensors:
-    """Return the mean of weights with the same names and shapes."""
-    return {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]}
-
-
-def blend(runs: list[Run]) -> tuple[Tensors, dict[str, Any]]:
-    """Return the mean of the best weights of `runs`, and its figures on held-out phrases.
-
-    The runs start from the same weights, head included, so their outcomes lie close enough for
-    the mean to be a good network too. All count alike: held-out phrases come from some 200
-    sentences and cannot tell runs apart that differ by less than two points, while the mean
-    varies less than any one run does.
-    """
-    first = runs[0]
-    weights = mean_weights(
-        [torch.load(run.work / "best.pt", weights_only=True)["model"] for run in runs]
-    )
-    first.model.load_state_dict(weights)
-    return weights, judge(first.model, first.tokenizer, first.held, first.recipe)
 
 
 def _replace(content: dict[str, Any], path: Path) -> None:
