@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from wardgate.audit.record import Recorder, Ticket
 from wardgate.auth.admit import Admission, Permit
@@ -50,7 +52,7 @@ from wardgate.types import (
 )
 
 _LONG = 4_096
-"""Texts above this many characters are tokenized in a thread."""
+"""Notes above this many characters in all are tokenized in a thread."""
 
 CLIENT_LEFT = 499
 """Status in the record of a call whose caller left; nginx's "client closed request"."""
@@ -61,8 +63,22 @@ class ServedModel:
     """A model as the flow uses it: tokenizer in front, labels and join rule behind."""
 
     id: ModelId
+    labels: tuple[str, ...]
     tokenize: Callable[[CleanText], Encoding]
     postprocess: Callable[[Logits], Prediction]
+
+
+class Models(Protocol):
+    """The models that serve, as the flow asks for them."""
+
+    def route(self, name: str, version: str | None = None) -> ServedModel:
+        """Return the model that answers the next request for `name`.
+
+        Raises ModelUnknown where none of that name, or of that version, serves.
+        """
+
+    def served(self) -> Sequence[ServedModel]:
+        """Return every model that serves."""
 
 
 # -- what goes in and comes out -------------------------------------------------------------------
@@ -102,21 +118,31 @@ class Admitted:
 class Ask:
     """The body of a request, parsed."""
 
-    text: PHI
+    texts: Sequence[PHI]
+    """One or more notes; each gets a row of the reply."""
     context: RequestContext
     body_digest: str
     """Keyed digest of the body as sent, hex."""
     model: str | None = None
+    version: str | None = None
+    """None for the version that serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one note."""
+
+    deidentified: Deidentified
+    prediction: Prediction | None = None
+    windows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What leaves the gateway."""
+    """What leaves the gateway: a row for each note, in their order."""
 
-    deidentified: Deidentified
-    prediction: Prediction | None = None
-    model: ModelId | None = None
-    windows: int = 0
+    rows: Sequence[Row]
+    model: ServedModel | None = None
 
 
 @dataclass(slots=True)
@@ -131,7 +157,7 @@ class Flow:
     detector: Detector
     engine: Engine
     recorder: Recorder
-    models: Mapping[str, ServedModel]
+    models: Models
     aside: Executor
     """Threads for native work on long texts; they give way to the event loop."""
     direct_only: bool = False
@@ -175,42 +201,55 @@ class Flow:
             )
         )
 
+    def turn_away(self, route: str, error: WardgateError, peer: str | None) -> None:
+        """Record that a call reached no route of ours; nobody asked who the caller is.
+
+        `route` is a word of our own, never what was typed: a path may hold PHI.
+        """
+        REFUSALS.labels(route, error.reason).inc()
+        self.recorder.refusal(Refusal(route, error.status, error.reason, None, peer))
+
     async def predict(self, admitted: Admitted, ask: Ask) -> Reply:
-        """De-identify a note and run a model on what is left of it."""
+        """De-identify the notes and run a model on what is left of them."""
         decision = self._authorize(admitted, ask, Permission.INFER)
-        model = self.models.get(ask.model or "")
-        if model is None:  # not before `authorize`: who may not infer learns no model names
-            error = ModelUnknown()
+        try:  # not before `authorize`: who may not infer learns no model names
+            model = self.models.route(ask.model or "", ask.version)
+        except ModelUnknown as error:
             self.refuse(admitted.head, error, admitted.principal)
-            raise error
+            raise
 
         async def work(intent: Ticket, deadline: float) -> Reply:
             clean = await self._deidentify(admitted, ask, decision, deadline)
-            if len(clean.text) > _LONG:  # native and off the interpreter lock, but not instant
-                loop = asyncio.get_running_loop()
-                encoding = await loop.run_in_executor(self.aside, model.tokenize, clean.text)
-            else:
-                encoding = model.tokenize(clean.text)
+            encodings = await self._tokenize(model, clean)
             admitted.hops.mark("tokenize")
             if not self.engine.local:
                 await intent
                 admitted.hops.mark("intent")
+            # one call for all rows: the engine plans them together and takes all or none
             logits = await self.engine.infer(
-                model.id.name, encoding, deadline=deadline, priority=ask.context.priority
+                model.id.digest,
+                Encoding(tuple(row for encoding in encodings for row in encoding.rows)),
+                deadline=deadline,
+                priority=ask.context.priority,
             )
             admitted.hops.mark("infer")
-            prediction = model.postprocess(logits)
+            rows, start = [], 0
+            for note, encoding in zip(clean, encodings, strict=True):
+                end = start + encoding.windows
+                rows.append(Row(note, model.postprocess(logits[start:end]), encoding.windows))
+                start = end
             admitted.hops.mark("post")
-            return Reply(clean, prediction, model.id, encoding.windows)
+            return Reply(rows, model)
 
         return await self._record(admitted, ask, decision, model.id, work)
 
     async def deidentify(self, admitted: Admitted, ask: Ask) -> Reply:
-        """De-identify a note and return it."""
+        """De-identify the notes and return them."""
         decision = self._authorize(admitted, ask, Permission.DEID)
 
         async def work(_: Ticket, deadline: float) -> Reply:
-            return Reply(await self._deidentify(admitted, ask, decision, deadline))
+            clean = await self._deidentify(admitted, ask, decision, deadline)
+            return Reply([Row(note) for note in clean])
 
         return await self._record(admitted, ask, decision, None, work)
 
@@ -234,15 +273,29 @@ class Flow:
 
     async def _deidentify(
         self, admitted: Admitted, ask: Ask, decision: Decision, deadline: float
-    ) -> Deidentified:
-        """Find PHI and replace it, by the policy that was decided."""
-        clean = await self.detector.deidentify(
-            ask.text, policy=decision.policy, context=ask.context, deadline=deadline
-        )
+    ) -> list[Deidentified]:
+        """Find PHI and replace it, by the policy that was decided, note by note."""
+        found: list[Deidentified] = []
+        for text in ask.texts:
+            if found:  # a short note is done without a wait; other callers get their turn
+                await asyncio.sleep(0)
+            clean = await self.detector.deidentify(
+                text, policy=decision.policy, context=ask.context, deadline=deadline
+            )
+            found.append(clean)
+            for entity, count in clean.counts.items():
+                PHI_SPANS.labels(entity).inc(count)
         admitted.hops.mark("deid")
-        for entity, count in clean.counts.items():
-            PHI_SPANS.labels(entity).inc(count)
-        return clean
+        return found
+
+    async def _tokenize(self, model: ServedModel, notes: Sequence[Deidentified]) -> list[Encoding]:
+        """Tokenize each note: at once where they are short, in a thread where they are not."""
+        if sum(len(note.text) for note in notes) <= _LONG:
+            return [model.tokenize(note.text) for note in notes]
+        # native and off the interpreter lock, but not instant
+        return await asyncio.get_running_loop().run_in_executor(
+            self.aside, lambda: [model.tokenize(note.text) for note in notes]
+        )
 
     async def _record(
         self,
@@ -310,6 +363,7 @@ class Flow:
                         else None
                     ),
                     body_digest=ask.body_digest,
+                    rows=len(ask.texts),
                     obligations=_obligations(decision, context),
                 )
             )
@@ -332,11 +386,19 @@ class Flow:
                 tenant=admitted.principal.tenant,
                 status=status,
                 reason=reason,
-                phi_counts=reply.deidentified.counts if reply else {},
+                phi_counts=_counts(reply) if reply else {},
                 hops_us=admitted.hops.microseconds(),
             ),
             intent,
         )
+
+
+def _counts(reply: Reply) -> dict[str, int]:
+    """Return the number of spans by entity type over all rows."""
+    total: Counter[str] = Counter()
+    for row in reply.rows:
+        total.update(row.deidentified.counts)
+    return dict(total)
 
 
 def _obligations(decision: Decision, context: RequestContext) -> frozenset[str]:

@@ -70,6 +70,8 @@ class Limits(_Group):
     """Largest request body, bytes."""
     text_chars: int = Field(default=200_000, ge=1)
     """Longest text, Unicode code points."""
+    rows: int = Field(default=128, ge=1)
+    """Texts in one request."""
     nesting: int = Field(default=16, ge=2, le=100)
     """Deepest nesting of arrays and objects in a body."""
     header_bytes: int = Field(default=16_384, ge=1024)

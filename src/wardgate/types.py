@@ -230,6 +230,8 @@ class Intent:
     patient_pseudonym: str | None
     body_digest: str
     """HMAC-SHA-256 of the body under the state's own key, hex."""
+    rows: int = 1
+    """How many notes the request brings."""
     obligations: frozenset[str] = frozenset()
 
 

@@ -7,6 +7,7 @@ are the real ones. Whole requests against the real parts are in `web/test_rest.p
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import threading
 import time
@@ -30,6 +31,7 @@ from wardgate.errors import (
     ModelOutputInvalid,
     ModelUnknown,
     NoteExceedsModel,
+    NotFound,
     Overloaded,
     PolicyUnknown,
     ProxyRefused,
@@ -49,9 +51,11 @@ from wardgate.types import (
     Permission,
     Prediction,
     Principal,
+    Refusal,
     RequestContext,
     Span,
 )
+from wardgate.web.app import Served
 
 CALLER = Principal(
     issuer="https://id.example",
@@ -66,6 +70,7 @@ CLEAN = Deidentified(
     CleanText("[NAME] is well"), (Span(0, 8, EntityType.NAME, 1.0),), (), "safe_harbor", "a" * 64
 )
 MODEL = ModelId("sentiment", "1", "b" * 64)
+LABELS = ("negative", "positive")
 
 
 class Stage:
@@ -93,7 +98,7 @@ class Stage:
             detector=self,
             engine=self,
             recorder=self,
-            models={"sentiment": ServedModel(MODEL, self._tokenize, self._postprocess)},
+            models=Served([ServedModel(MODEL, LABELS, self._tokenize, self._postprocess)]),
         )
 
     def step(self, name: str) -> None:
@@ -156,7 +161,7 @@ class Stage:
     async def infer(self, model, encoding, *, deadline, priority):
         self.step("infer")
         await self.pause("infer")
-        return np.zeros((1, 2), np.float32)
+        return np.zeros((encoding.windows, 2), np.float32)
 
     # recorder
     def intent(self, intent):
@@ -193,7 +198,7 @@ class Stage:
 
     @staticmethod
     def ask(model, **context):
-        return Ask(PHI("Jane Roe is well"), RequestContext(**context), "c" * 64, model)
+        return Ask([PHI("Jane Roe is well")], RequestContext(**context), "c" * 64, model)
 
 
 class Ticket:
@@ -228,10 +233,11 @@ async def test_a_prediction_in_order_with_an_engine_in_this_process() -> None:
     assert stage.said == [
         *DOOR, *WORK, "infer", "postprocess", "outcome", "outcome durable",
     ]  # fmt: skip
-    assert reply.deidentified is CLEAN
-    assert reply.prediction.label == "positive"
-    assert reply.model == MODEL
-    assert reply.windows == 1
+    (row,) = reply.rows
+    assert row.deidentified is CLEAN
+    assert row.prediction.label == "positive"
+    assert reply.model.id == MODEL
+    assert row.windows == 1
 
 
 async def test_the_intent_is_durable_before_anything_leaves_this_process() -> None:
@@ -265,8 +271,9 @@ async def test_a_deidentification_in_order() -> None:
     assert stage.said == [
         *DOOR, "authorize", "intent", "deidentify", "outcome", "outcome durable",
     ]  # fmt: skip
-    assert reply.deidentified is CLEAN
-    assert reply.prediction is None
+    (row,) = reply.rows
+    assert row.deidentified is CLEAN
+    assert row.prediction is None
     assert reply.model is None
 
 
@@ -332,6 +339,13 @@ async def test_a_refusal_at_the_door_is_recorded_once_and_nothing_follows(
     assert not stage.intents
     assert stage.admission.in_flight == 0
     assert IN_FLIGHT._value.get() == in_flight
+
+
+async def test_a_call_that_reaches_no_route_is_recorded_by_its_address() -> None:
+    stage = Stage()
+    stage.flow.turn_away("other", NotFound(), "10.0.0.9")
+    assert stage.refusals == [Refusal("other", 404, "not-found", None, "10.0.0.9")]
+    assert stage.said == []
 
 
 async def test_the_development_issuer_serves_no_proxy() -> None:
@@ -535,10 +549,11 @@ async def test_long_texts_are_tokenized_off_the_event_loop(monkeypatch) -> None:
     long = Deidentified(CleanText("word " * 1000), (), (), "safe_harbor", "a" * 64)
     served = ServedModel(
         MODEL,
+        LABELS,
         lambda text: threads.append(threading.get_ident()) or Encoding(([1],)),
         stage._postprocess,
     )
-    stage.flow.models = {"sentiment": served}
+    stage.flow.models = Served([served])
     await stage.predict()
 
     async def deidentify(text, *, policy, context, deadline):
@@ -548,3 +563,55 @@ async def test_long_texts_are_tokenized_off_the_event_loop(monkeypatch) -> None:
     await stage.predict()
     assert threads[0] == threading.get_ident()
     assert threads[1] != threading.get_ident()
+
+
+async def test_several_notes_make_one_intent_one_call_and_a_row_each(monkeypatch) -> None:
+    stage = Stage()
+    names = {"[NAME] is well": 0.1, "well again": 0.2, "and long": 0.3}
+    clean = iter(
+        [
+            CLEAN,
+            Deidentified(CleanText("well again"), (), (), "safe_harbor", "a" * 64),
+            dataclasses.replace(CLEAN, text=CleanText("and long")),
+        ]
+    )
+    calls: list[Encoding] = []
+
+    async def deidentify(text, *, policy, context, deadline):
+        return next(clean)
+
+    async def infer(model, encoding, *, deadline, priority):
+        calls.append(encoding)
+        return np.array([[row[0] / 10, len(row)] for row in encoding.rows], np.float32)
+
+    def tokenize(text):
+        first = round(names[text] * 10)
+        return Encoding(([first], [first, 0]) if text == "and long" else ([first],))
+
+    def postprocess(logits):
+        assert len(logits) == (2 if logits[0, 0] > 0.25 else 1)
+        return Prediction("positive", float(logits[0, 0]), {})
+
+    monkeypatch.setattr(stage, "deidentify", deidentify)
+    monkeypatch.setattr(stage, "infer", infer)
+    stage.flow.models = Served([ServedModel(MODEL, LABELS, tokenize, postprocess)])
+    admitted = await stage.enter()
+    ask = Ask([PHI("a"), PHI("b"), PHI("c")], RequestContext(), "c" * 64, "sentiment")
+    reply = await stage.flow.predict(admitted, ask)
+    admitted.leave()
+    assert len(calls) == 1
+    assert [row.deidentified.text for row in reply.rows] == list(names)
+    assert [row.prediction.score for row in reply.rows] == pytest.approx([0.1, 0.2, 0.3])
+    assert [row.windows for row in reply.rows] == [1, 1, 2]
+    assert [intent.rows for intent in stage.intents] == [3]
+    assert [outcome.phi_counts for outcome in stage.outcomes] == [{"NAME": 2}]
+
+
+async def test_another_version_than_the_one_that_serves_is_unknown() -> None:
+    stage = Stage()
+    admitted = await stage.enter()
+    ask = Ask([PHI("a")], RequestContext(), "c" * 64, "sentiment", "2")
+    with pytest.raises(ModelUnknown):
+        await stage.flow.predict(admitted, ask)
+    admitted.leave()
+    assert [refusal.reason for refusal in stage.refusals] == ["model-unknown"]

@@ -54,6 +54,7 @@ def intent_entry(intent: Intent, time: int) -> Entry:
         "policy_hash": intent.policy_hash,
         "purpose": intent.purpose,
         "route": intent.route,
+        "rows": intent.rows,
         "trace_id": intent.trace_id,
         "client_id": principal.client,
         "iss": principal.issuer,

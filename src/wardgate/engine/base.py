@@ -43,7 +43,8 @@ class Engine(Protocol):
     ) -> Logits:
         """Return float32 [rows, labels], finite, one row for each row of `encoding`, in its order.
 
-        `deadline` is in seconds of `time.monotonic()`. A cancelled call leaves the queue at once.
+        `model` is the digest of its manifest (hex): what runs is the very version that was asked
+        for. `deadline` is in seconds of `time.monotonic()`. A cancelled call leaves the queue at once.
         Raises ModelUnknown; NoteExceedsModel for rows that the model or the queue could never take;
         Overloaded (with `retry_after`) where the queue is full; DeadlineExceeded where the deadline
         passes or cannot be met; ModelOutputInvalid where the model gives NaN, infinity or another
@@ -55,3 +56,21 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop: calls in flight end with EngineUnavailable. May be called twice."""
+
+
+class Loader(Protocol):
+    """Changes what an engine serves while it serves."""
+
+    async def load(self, model: ServedModel) -> None:
+        """Load a model beside the others and warm it on every shape that it will serve.
+
+        The work yields to requests. Once it returns `infer` takes the model's digest. Loading what
+        is loaded does nothing. Raises ManifestInvalid for a graph that is not as declared,
+        ModelOutputInvalid where its first outputs are not valid, EngineUnavailable.
+        """
+
+    async def unload(self, digest: str) -> None:
+        """Drain a model and let it go: calls in its queue are answered first, new ones refused.
+
+        Unloading what is not loaded does nothing.
+        """

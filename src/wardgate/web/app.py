@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -37,7 +37,7 @@ from wardgate.auth.permissions import permit
 from wardgate.deid.detector import Detector
 from wardgate.engine.base import Engine
 from wardgate.engine.onnx import OnnxEngine
-from wardgate.errors import Overloaded, SettingsInvalid
+from wardgate.errors import ModelUnknown, Overloaded, SettingsInvalid
 from wardgate.flow import Flow, ServedModel
 from wardgate.nlp.postprocess import predict
 from wardgate.nlp.tokenize import Tokenizer
@@ -53,6 +53,7 @@ from wardgate.web.process import give_way
 from wardgate.web.rest import Rest
 from wardgate.web.routes import Dispatch, Endpoint, add
 from wardgate.web.schemas import (
+    BulkReply,
     DeidentifyBody,
     DeidentifyReply,
     JwksReply,
@@ -70,6 +71,7 @@ _GOLDEN_SECONDS = 5.0
 _BODIES = (
     PredictBody,
     PredictReply,
+    BulkReply,
     DeidentifyBody,
     DeidentifyReply,
     ReadyReply,
@@ -154,7 +156,7 @@ async def _open(
         detector=detector,
         engine=engine,
         recorder=recorder,
-        models={model.id.name: _served(model) for model in loaded},
+        models=Served(_served(model) for model in loaded),
         aside=parts.enter_context(
             ThreadPoolExecutor(2, thread_name_prefix="aside", initializer=give_way)
         ),
@@ -190,7 +192,7 @@ def application(
         endpoints += OAuth(issuer, flow, settings.limits.body_seconds, digest).endpoints()
     add(api, endpoints)
     pages.document = orjson.dumps(_document(api))
-    door = Door(Dispatch(api), unavailable=readiness.poke)
+    door = Door(Dispatch(api, refused=flow.turn_away), unavailable=readiness.poke)
     return door, pages.document
 
 
@@ -206,7 +208,7 @@ def load_models(settings: Settings) -> list[LoadedModel]:
 async def start_engine(settings: Settings, loaded: Sequence[LoadedModel]) -> Engine:
     """Start the embedded engine and warm it."""
     engine = OnnxEngine(
-        {model.id.name: model for model in loaded},
+        {model.id.digest: model for model in loaded},
         sessions=settings.engine.sessions,
         threads=settings.engine.threads,
         queue_tokens=settings.engine.queue_tokens,
@@ -214,6 +216,24 @@ async def start_engine(settings: Settings, loaded: Sequence[LoadedModel]) -> Eng
     )
     log.info("engine: %s", await engine.start())
     return engine
+
+
+class Served:
+    """The models that serve, one version of each name."""
+
+    def __init__(self, models: Iterable[ServedModel]) -> None:
+        self._models = {model.id.name: model for model in models}
+
+    def route(self, name: str, version: str | None = None) -> ServedModel:
+        """As `flow.Models.route`."""
+        model = self._models.get(name)
+        if model is None or version not in (None, model.id.version):
+            raise ModelUnknown
+        return model
+
+    def served(self) -> Sequence[ServedModel]:
+        """As `flow.Models.served`."""
+        return tuple(self._models.values())
 
 
 class Golden:
@@ -257,12 +277,12 @@ class Golden:
         self, model: LoadedModel, text: str, label: str, score: float, tolerance: float
     ) -> bool:
         flow, deadline = self._flow, time.monotonic() + _GOLDEN_SECONDS
-        served = flow.models[model.id.name]
+        served = flow.models.route(model.id.name)
         clean = await flow.detector.deidentify(
             PHI(text), policy="safe_harbor", context=RequestContext(), deadline=deadline
         )
         logits = await flow.engine.infer(
-            model.id.name,
+            model.id.digest,
             served.tokenize(clean.text),
             deadline=deadline,
             priority=Priority.INTERACTIVE,
@@ -325,6 +345,7 @@ def _served(model: LoadedModel) -> ServedModel:
     )
     return ServedModel(
         id=model.id,
+        labels=manifest.labels,
         tokenize=tokenizer.encode,
         postprocess=functools.partial(
             predict, labels=manifest.labels, join=windows.join if windows else None

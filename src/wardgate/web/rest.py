@@ -6,9 +6,9 @@ reply. Everything in between is `flow.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import orjson
 
@@ -44,7 +44,7 @@ from wardgate.errors import (
 )
 from wardgate.flow import CLIENT_LEFT, Admitted, Ask, Flow, Head, Reply
 from wardgate.settings import Limits
-from wardgate.types import PHI, Permission
+from wardgate.types import Permission
 from wardgate.web.body import CallerLeft, check_headers, read, watched
 from wardgate.web.middleware import Call, Receive, Scope, Send, is_proxied, send_reply
 from wardgate.web.routes import Endpoint
@@ -94,8 +94,18 @@ MODEL_ERRORS: tuple[type[WardgateError], ...] = (
     ModelOutputInvalid,
 )
 
-_JSON = (b"content-type", b"application/json")
 _Body = TypeVar("_Body", PredictBody, DeidentifyBody)
+_JSON = (b"content-type", b"application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class _Way(Generic[_Body]):
+    """What tells one route from the other."""
+
+    permission: Permission
+    body: type[_Body]
+    work: Callable[[Admitted, Ask], Awaitable[Reply]]
+    shape: Callable[[Reply, _Body, Call], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,9 @@ class Rest:
                 summary="Predict on a clinical note",
                 description=(
                     "De-identifies the text, runs the model on what is left, and returns the "
-                    "prediction with the de-identified text. Scope `infer:<model>`."
+                    "prediction with the de-identified text. With `texts`, several notes in one "
+                    "request: the reply then holds a list of `rows` in their order, each with "
+                    "`label`, `score`, `scores`, `text` and `windows`. Scope `infer:<model>`."
                 ),
                 errors=(*DOOR_ERRORS, *BODY_ERRORS, *WORK_ERRORS, *MODEL_ERRORS),
                 body=PredictBody,
@@ -169,59 +181,47 @@ class Rest:
 
     async def predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer `POST /v1/predict`."""
-        call: Call = scope["wardgate"]
-        admitted = await self.flow.enter(_head(scope, Permission.INFER), call.hops)
-        try:
-            body, raw = await self._read(PredictBody, admitted, scope, receive)
-            ask = self._ask(body, raw, model=body.model)
-            reply = await watched(self.flow.predict(admitted, ask), receive)
-        except CallerLeft:
-            call.status = CLIENT_LEFT
-            return
-        finally:
-            admitted.leave()
-        await send_reply(send, 200, [_JSON], orjson.dumps(_prediction(reply, call)))
+        way = _Way(Permission.INFER, PredictBody, self.flow.predict, _prediction)
+        await self._answer(way, scope, receive, send)
 
     async def deidentify(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer `POST /v1/deidentify`."""
+        way = _Way(Permission.DEID, DeidentifyBody, self.flow.deidentify, _deidentified)
+        await self._answer(way, scope, receive, send)
+
+    async def _answer(self, way: _Way[_Body], scope: Scope, receive: Receive, send: Send) -> None:
+        """Enter the flow, read the body, do the work and send the reply in its shape."""
         call: Call = scope["wardgate"]
-        admitted = await self.flow.enter(_head(scope, Permission.DEID), call.hops)
+        admitted = await self.flow.enter(_head(scope, way.permission), call.hops)
         try:
-            body, raw = await self._read(DeidentifyBody, admitted, scope, receive)
-            reply = await watched(self.flow.deidentify(admitted, self._ask(body, raw)), receive)
+            body, ask = await self._read(way.body, admitted, scope, receive)
+            reply = await watched(way.work(admitted, ask), receive)
         except CallerLeft:
             call.status = CLIENT_LEFT
             return
         finally:
             admitted.leave()
-        await send_reply(send, 200, [_JSON], orjson.dumps(_deidentified(reply, call)))
+        await send_reply(send, 200, [_JSON], orjson.dumps(way.shape(reply, body, call)))
 
     async def _read(
-        self, kind: type[_Body], admitted: Admitted, scope: Scope, receive: Receive
-    ) -> tuple[_Body, bytes]:
+        self,
+        kind: type[_Body],
+        admitted: Admitted,
+        scope: Scope,
+        receive: Receive,
+    ) -> tuple[_Body, Ask]:
         """Read and parse the body; a refusal is recorded."""
         limits = self.limits
         try:
             check_headers(scope, media_type=b"application/json", limit=limits.body_bytes)
             raw = await read(receive, limit=limits.body_bytes, seconds=limits.body_seconds)
             body = parse(kind, raw, nesting=limits.nesting)
-            if len(body.text) > limits.text_chars:
-                raise TextTooLong(f"The text has more than {limits.text_chars} characters.")
+            ask = body.ask(limits, digest=self.digest(raw))
         except WardgateError as error:
             self.flow.refuse(admitted.head, error, admitted.principal)
             raise
         admitted.hops.mark("read")
-        return body, raw
-
-    def _ask(
-        self, body: PredictBody | DeidentifyBody, raw: bytes, *, model: str | None = None
-    ) -> Ask:
-        return Ask(
-            text=PHI(body.text),
-            context=body.context(timeout_cap_ms=self.limits.timeout_ms),
-            body_digest=self.digest(raw),
-            model=model,
-        )
+        return body, ask
 
 
 def _head(scope: Scope, permission: Permission) -> Head:
@@ -239,33 +239,37 @@ def _head(scope: Scope, permission: Permission) -> Head:
     )
 
 
-def _prediction(reply: Reply, call: Call) -> dict[str, Any]:
-    """Return the body of a prediction, as `PredictReply` describes it."""
-    assert reply.prediction is not None
+def _prediction(reply: Reply, body: PredictBody, call: Call) -> dict[str, Any]:
+    """Return the body of a prediction: `PredictReply`, or `BulkReply` for `texts`."""
     assert reply.model is not None
-    return {
-        "label": reply.prediction.label,
-        "score": reply.prediction.score,
-        "scores": reply.prediction.scores,
-        "text": reply.deidentified.text,
-        "model": reply.model.name,
-        "version": reply.model.version,
-        "policy": reply.deidentified.policy,
-        "policy_hash": reply.deidentified.policy_hash,
-        "windows": reply.windows,
-        "request_id": call.request_id,
-    }
+    rows: list[dict[str, Any]] = []
+    for row in reply.rows:
+        assert row.prediction is not None
+        rows.append(
+            {
+                "label": row.prediction.label,
+                "score": row.prediction.score,
+                "scores": row.prediction.scores,
+                "text": row.deidentified.text,
+                "windows": row.windows,
+            }
+        )
+    about = {"model": reply.model.id.name, "version": reply.model.id.version, **_about(reply, call)}
+    return {"rows": rows, **about} if body.texts is not None else {**rows[0], **about}
 
 
-def _deidentified(reply: Reply, call: Call) -> dict[str, Any]:
+def _deidentified(reply: Reply, _: DeidentifyBody, call: Call) -> dict[str, Any]:
     """Return the body of a de-identification, as `DeidentifyReply` describes it."""
-    clean = reply.deidentified
+    clean = reply.rows[0].deidentified
+    spans = [
+        {"start": s.start, "end": s.end, "label": s.label, "score": s.score} for s in clean.spans
+    ]
+    return {"text": clean.text, "spans": spans, **_about(reply, call)}
+
+
+def _about(reply: Reply, call: Call) -> dict[str, Any]:
+    clean = reply.rows[0].deidentified
     return {
-        "text": clean.text,
-        "spans": [
-            {"start": s.start, "end": s.end, "label": s.label, "score": s.score}
-            for s in clean.spans
-        ],
         "policy": clean.policy,
         "policy_hash": clean.policy_hash,
         "request_id": call.request_id,

@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wardgate.errors import BodyInvalid, BodyNotJson, BodyNotUtf8, BodyTooDeep
+from wardgate.errors import BodyInvalid, BodyNotJson, BodyNotUtf8, BodyTooDeep, TextTooLong
+from wardgate.flow import Ask
+from wardgate.settings import Limits
 from wardgate.types import PHI, Priority, RequestContext
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -32,8 +34,6 @@ class _Body(BaseModel):
 class _Ask(_Body):
     """Fields that every route takes besides its own."""
 
-    text: str
-    """Clinical text; its raw form never leaves the gateway."""
     policy: Annotated[str, Field(pattern=_NAME)] | None = None
     """De-identification policy by name; the default is the gateway's."""
     purpose: Annotated[str, Field(pattern=r"^[A-Z]{2,16}$")] | None = None
@@ -47,7 +47,7 @@ class _Ask(_Body):
     reference_date: dt.date | None = None
     """The note's own date (YYYY-MM-DD), if known; decides which years show an age over 89."""
 
-    def context(self, *, timeout_cap_ms: int) -> RequestContext:
+    def _context(self, *, timeout_cap_ms: int) -> RequestContext:
         """Return the request context, the timeout capped.
 
         Raises BodyInvalid for a note of the future: such a date decides nothing.
@@ -65,16 +65,47 @@ class _Ask(_Body):
             reference_date=self.reference_date,
         )
 
+    def _ask(self, texts: list[str], limits: Limits, digest: str, model: str | None = None) -> Ask:
+        """Check what the fields cannot say alone; `digest` is the keyed one of the body."""
+        if len(texts) > limits.rows:
+            raise BodyInvalid(f"The request brings more than {limits.rows} texts.")
+        if any(len(text) > limits.text_chars for text in texts):
+            raise TextTooLong(f"The text has more than {limits.text_chars} characters.")
+        return Ask(
+            texts=[PHI(text) for text in texts],
+            context=self._context(timeout_cap_ms=limits.timeout_ms),
+            body_digest=digest,
+            model=model,
+        )
+
 
 class PredictBody(_Ask):
     """What `POST /v1/predict` takes."""
 
     model: Annotated[str, Field(pattern=_NAME)]
     """Name of a served model."""
+    text: str | None = None
+    """Clinical text; its raw form never leaves the gateway. This or `texts`."""
+    texts: Annotated[list[str], Field(min_length=1)] | None = None
+    """Several clinical texts; the reply has a row for each."""
+
+    def ask(self, limits: Limits, *, digest: str) -> Ask:
+        """Return the body as the flow takes it. Raises BodyInvalid or TextTooLong."""
+        if (self.text is None) == (self.texts is None):
+            raise BodyInvalid("The request body was refused: exactly one of text and texts.")
+        texts = [self.text] if self.text is not None else self.texts or []
+        return self._ask(texts, limits, digest, self.model)
 
 
 class DeidentifyBody(_Ask):
     """What `POST /v1/deidentify` takes."""
+
+    text: str
+    """Clinical text; its raw form never leaves the gateway."""
+
+    def ask(self, limits: Limits, *, digest: str) -> Ask:
+        """Return the body as the flow takes it. Raises BodyInvalid or TextTooLong."""
+        return self._ask([self.text], limits, digest)
 
 
 class PredictReply(_Body):
@@ -98,6 +129,38 @@ class PredictReply(_Body):
     """SHA-256 of that policy, hex."""
     windows: int
     """How many windows of the note the model saw; 1 where it fitted whole."""
+    request_id: str
+    """Id of the request in the audit record."""
+
+
+class RowReply(_Body):
+    """A row of a reply to `texts`."""
+
+    label: str
+    """The label with the highest score."""
+    score: float
+    """Its probability in [0, 1]."""
+    scores: dict[str, float]
+    """Probability by label; they sum to 1."""
+    text: str
+    """The de-identified text that the model saw."""
+    windows: int
+    """How many windows of the note the model saw; 1 where it fitted whole."""
+
+
+class BulkReply(_Body):
+    """What `POST /v1/predict` returns for `texts`."""
+
+    rows: list[RowReply]
+    """A row for each text, in their order."""
+    model: str
+    """Name of the model."""
+    version: str
+    """Version of the model that answered."""
+    policy: str
+    """Policy that was applied."""
+    policy_hash: str
+    """SHA-256 of that policy, hex."""
     request_id: str
     """Id of the request in the audit record."""
 
