@@ -25,8 +25,8 @@ from training.sentiment.data import (  # noqa: E402
 )
 from training.sentiment.evaluate import Model, check_digests  # noqa: E402
 from training.sentiment.export import Graph, build, write  # noqa: E402
-from training.sentiment.model import Sentiment, Shape  # noqa: E402
-from training.sentiment.train import Recipe, Run, blend, encode, rate_at  # noqa: E402
+from training.sentiment.model import Sentiment, Shape, load_pretrained  # noqa: E402
+from training.sentiment.train import Recipe, Run, encode, rate_at  # noqa: E402
 
 GOOD = ["good", "fine", "lovely", "warm", "bright"]
 BAD = ["bad", "poor", "ugly", "cold", "dim"]
@@ -119,20 +119,41 @@ def test_training_learns(trained: Run) -> None:
     assert trained.best["accuracy"] > 0.6
 
 
-def test_the_outcome_is_the_mean_of_the_runs(trained: Run, tmp_path) -> None:
-    other = make_run(tmp_path, dataclasses.replace(RECIPE, rate=1e-3))
-    other.go(save_every=50, judge_every=5, progress=False)
-    mean, figures = blend([trained, other])
-    one, two = (torch.load(run.work / "best.pt")["model"] for run in (trained, other))
-    assert torch.allclose(mean["head.bias"], (one["head.bias"] + two["head.bias"]) / 2)
-    assert not torch.equal(one["dense.weight"], two["dense.weight"])
-    assert figures["score"] > 0.6
+def test_a_target_is_the_labels_and_the_teachers_share() -> None:
+    assert Example("a", 1).target(0.8) == 1.0
+    assert Example("a", 1, taught=0.5).target(0.8) == pytest.approx(0.6)
+    assert Example("a", 0, taught=0.5).target(0.8) == pytest.approx(0.4)
+    assert Example("a", 0, taught=0.9).target(0.0) == 0.0
 
 
-def test_agreement_term_trains(tmp_path) -> None:
-    run = make_run(tmp_path, dataclasses.replace(RECIPE, agree=1.0))
-    run.go(stop_at=2, progress=False)
-    assert run.step == 2
+def test_a_student_follows_its_teacher_rather_than_the_labels(tmp_path) -> None:
+    run = make_run(tmp_path, dataclasses.replace(RECIPE, distil=1.0))
+    run.train = [dataclasses.replace(each, taught=1.0 - each.label) for each in run.train]
+    figures = run.go(save_every=50, judge_every=5, progress=False)
+    assert run.history[-1]["accuracy"] < 0.4, figures
+
+
+def test_the_teachers_network_is_mpnet(tmp_path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(3)
+    config = transformers.MPNetConfig(
+        vocab_size=90, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=258, layer_norm_eps=1e-5,
+    )  # fmt: skip
+    theirs = transformers.MPNetModel(config).eval()
+    torch.nn.init.normal_(theirs.encoder.relative_attention_bias.weight)
+    theirs.save_pretrained(tmp_path)
+    ours = Sentiment(dataclasses.replace(SMALL, epsilon=1e-5, relative=32)).eval()
+    load_pretrained(ours, tmp_path / "model.safetensors")
+    seen = []
+    ours.layers[-1].register_forward_hook(lambda _module, _given, out: seen.append(out))
+    ids = torch.randint(4, 90, (3, 200))
+    mask = torch.ones_like(ids)
+    ids[1, 50:], mask[1, 50:] = 1, 0
+    with torch.no_grad():
+        ours(ids, mask)
+        wanted = theirs(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert ((seen[0] - wanted).abs() * mask[:, :, None]).max() < 1e-5
 
 
 @pytest.mark.parametrize(("form", "allowed"), [("float32", 1e-5), ("rows", 0.1), ("tensor", 0.2)])
@@ -174,7 +195,7 @@ def test_whole_weights_leave_room_for_sixteen_bit_sums(trained: Run) -> None:
 def test_release_names_every_file_and_notices_a_change(trained: Run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("training.sentiment.__main__.RESULTS", tmp_path / "results.json")
     out = tmp_path / "model"
-    finish([trained], sentences(20), lambda _: "a card", out)
+    finish(trained, sentences(20), lambda _: "a card", out, {})
     manifest = check_digests(out)
     assert set(manifest["files"]) == {"model.onnx", "tokenizer.json", "README.md"}
     assert not list(out.glob("*.part"))
@@ -193,10 +214,17 @@ def test_mentions_become_tags() -> None:
 
 
 def test_an_epoch_is_the_same_whenever_asked() -> None:
-    def epoch(number: int) -> list[list[tuple[str, int]]]:
+    def epoch(number: int) -> list[list[tuple[str, float]]]:
         return list(
             epoch_batches(
-                sentences(50), NAMES, Augment(), size=8, short_share=0.5, seed=4, epoch=number
+                sentences(50),
+                NAMES,
+                Augment(),
+                size=8,
+                short_share=0.5,
+                distil=0.0,
+                seed=4,
+                epoch=number,
             )
         )
 
