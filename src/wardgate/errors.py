@@ -120,6 +120,13 @@ class MethodNotAllowed(WardgateError):
     sentence = "This route does not take this method; the Allow header lists those it takes."
 
 
+class ChangeRefused(WardgateError):
+    """The model cannot be changed in this way from where it stands."""
+
+    slug, status, title = "change-refused", 409, "Change refused"
+    sentence = "The model cannot be changed in this way from where it stands."
+
+
 # -- how much, how often --------------------------------------------------------------------------
 
 
@@ -149,6 +156,13 @@ class Overloaded(WardgateError):
 
     slug, status, title = "overloaded", 503, "Gateway overloaded"
     sentence = "The gateway is at capacity; wait as long as Retry-After says."
+
+
+class WorkerLost(WardgateError):
+    """The process that served a request died; the supervisor answers in its place."""
+
+    slug, status, title = "worker-lost", 503, "Gateway process lost"
+    sentence = "The process that served this request ended before it answered; send it again."
 
 
 # -- what was sent --------------------------------------------------------------------------------
@@ -310,6 +324,25 @@ class ManifestInvalid(WardgateError):
     """A model's manifest or one of its files is not what was declared; the model is not loaded."""
 
     slug, status, title = "manifest-invalid", 500, "Model manifest invalid"
+
+
+class ModelUntrusted(ManifestInvalid):
+    """No key that the settings trust has signed the model's manifest; the model is not loaded."""
+
+    slug, status, title = "model-untrusted", 500, "Model not trusted"
+
+
+class RegistryUnavailable(WardgateError):
+    """The place where models lie cannot be read, or what was fetched cannot be kept."""
+
+    slug, status, title = "registry-unavailable", 503, "Registry unavailable"
+
+
+class ControlUnavailable(WardgateError):
+    """The control store takes no write, so nothing is changed."""
+
+    slug, status, title = "control-unavailable", 503, "Control store unavailable"
+    sentence = "The control store cannot be used at the moment, so nothing was changed."
 
 
 class StateInvalid(WardgateError):

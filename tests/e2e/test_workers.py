@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -125,11 +128,48 @@ def test_a_worker_that_dies_is_replaced(running: Gateway) -> None:
         told = load.statuses[200]
         until(lambda: load.statuses[200] > told + 16, 30, "the other one serves")
         until(lambda: len(running.workers()) == 2, 40, "a new process")
-    assert load.wrong == []
-    assert len(load.lost) <= 8, "at most the request of each connection to the one that died"
+    assert load.wrong == load.lost == []
     assert load.refused == 0
+    assert set(load.statuses) <= {200, 503}
     assert other in running.workers()
     until(lambda: running.metric("wardgate_process_restarts_total", '"worker"') == 1, 10)
+
+
+def test_whoever_waits_for_a_worker_that_dies_gets_503(running: Gateway) -> None:
+    """Also while its body is on the way; a connection that waits for nothing is just closed."""
+    with running.client(headers=running.bearer()) as client:
+        until(lambda: _served(client.post("/v1/predict", json=NOTE)), 20, "an answer")
+    body = json.dumps(NOTE).encode()
+    head = (
+        f"POST /v1/predict HTTP/1.1\r\nHost: wardgate\r\nContent-Type: application/json\r\n"
+        f"Authorization: {running.bearer()['authorization']}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with contextlib.ExitStack() as stack:
+        where = tuple(running.url.removeprefix("http://").split(":"))
+        callers = [
+            stack.enter_context(socket.create_connection((where[0], int(where[1])), timeout=30))
+            for _ in range(12)
+        ]
+        waiting, idle = callers[:8], callers[8:]
+        for caller in waiting:
+            caller.sendall(head + body[:5])
+        until(lambda: running.metric("wardgate_in_flight") == 8, 20, "all are in")
+        for victim in running.workers():
+            os.kill(victim, signal.SIGKILL)
+        for caller in waiting:
+            caller.sendall(body[5:])  # the rest is let in, so that the reply is not lost
+            reply = b"".join(iter(lambda: caller.recv(65536), b""))  # noqa: B023 -- called at once
+            top, _, problem = reply.partition(b"\r\n\r\n")
+            assert top.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nretry-after: 1" in top
+            assert b"\r\nconnection: close" in top
+            assert json.loads(problem)["type"] == "urn:wardgate:problem:worker-lost"
+        assert [caller.recv(1) for caller in idle] == [b""] * len(idle)
+    until(lambda: len(running.workers()) == 2, 40, "new processes")
+    with running.client(headers=running.bearer()) as client:
+        until(lambda: _served(client.post("/v1/predict", json=NOTE)), 40, "an answer")
+    until(lambda: running.metric("wardgate_process_restarts_total", '"worker"') == 3, 10)
     assert running.verify().returncode == 0
 
 

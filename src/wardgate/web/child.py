@@ -12,8 +12,9 @@ from pathlib import Path
 from wardgate.engine.server import EngineServer
 from wardgate.settings import Settings, given
 from wardgate.web.app import load_models, start_engine
-from wardgate.web.control import Channel, unless
+from wardgate.web.channel import Channel, unless
 from wardgate.web.metrics import snapshot
+from wardgate.web.rescue import Rescued
 from wardgate.web.worker import Worker
 
 log = logging.getLogger("wardgate")
@@ -37,7 +38,14 @@ async def run(control: socket.socket) -> None:
         sockets = [socket.socket(fileno=descriptor) for descriptor in start["sockets"]]
         for inherited in sockets:  # a process of ours must not hold them open once they are closed
             inherited.set_inheritable(False)
-        role = Worker(settings, sockets, index=start["index"], engine_socket=engine_socket)
+        notes, marks = start["rescue"]
+        role = Worker(
+            settings,
+            sockets,
+            index=start["index"],
+            engine_socket=engine_socket,
+            rescue=Rescued(socket.socket(fileno=notes), marks),
+        )
     stop = asyncio.Event()
     # A service manager may signal the whole group: the engine must outlive the workers' last
     # requests, so it ends when the supervisor says so, or is gone.

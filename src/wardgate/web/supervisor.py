@@ -1,7 +1,8 @@
 """`--workers N`: owns the listening sockets, keeps N gateway workers and one engine process alive.
 
 The sockets are bound here and inherited, so that a worker that dies loses no connection of the
-backlog: its peers and its replacement accept them. A process that ends on its own is replaced, with
+backlog: its peers and its replacement accept them. Callers that a dead worker leaves waiting are
+answered with 503 (`rescue.py`). A process that ends on its own is replaced, with
 back-off where it keeps dying. It decides nothing about requests and sees none.
 """
 
@@ -22,8 +23,9 @@ from prometheus_client import CollectorRegistry
 from wardgate.errors import EngineUnavailable
 from wardgate.settings import Settings
 from wardgate.telemetry import WORKER_RESTARTS
-from wardgate.web.control import Channel, unless
+from wardgate.web.channel import Channel, unless
 from wardgate.web.metrics import Summed, snapshot
+from wardgate.web.rescue import Rescuer
 
 log = logging.getLogger("wardgate")
 _BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -49,6 +51,8 @@ class Child:
     stopping: bool = False
     process: subprocess.Popen[bytes] | None = None
     channel: Channel | None = None
+    rescues: set[asyncio.Task[None]] = field(default_factory=set)
+    """Answers to the callers of processes that ended."""
 
     async def run(self) -> None:
         """Keep the process alive until `stop`; cancel only after `stop`."""
@@ -63,6 +67,7 @@ class Child:
             self.ended.set()
             self.on_end(self.name)
             if self.stopping:
+                await asyncio.gather(*self.rescues)
                 return
             failures = 0 if time.monotonic() - began > _STEADY else failures + 1
             WORKER_RESTARTS.labels(self.role).inc()
@@ -84,20 +89,33 @@ class Child:
         """Start the process and follow it to its end."""
         ours, theirs = socket.socketpair()
         descriptors = [sock.fileno() for sock in self.sockets]
+        rescuer = Rescuer() if self.role == "worker" else None
+        rescue = rescuer.descriptors if rescuer else ()
         try:
             with theirs:
                 self.process = subprocess.Popen(  # noqa: ASYNC220, S603 -- our own; returns at once
                     [sys.executable, "-m", "wardgate", "_child", str(theirs.fileno())],
-                    pass_fds=[theirs.fileno(), *descriptors],
+                    pass_fds=[theirs.fileno(), *descriptors, *rescue],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,  # Ctrl-C reaches the supervisor alone, which drains
                 )
         except OSError:
             ours.close()
+            if rescuer:
+                rescuer.started()
+                await rescuer.end()
             raise
+        if rescuer:
+            rescuer.started()
         self.channel = await Channel.of(ours)
         self.channel.send(
-            {**self.start, "role": self.role, "index": self.index, "sockets": descriptors}
+            {
+                **self.start,
+                "role": self.role,
+                "index": self.index,
+                "sockets": descriptors,
+                "rescue": rescue,
+            }
         )
         if self.stopping:
             self.channel.send({"drain": True})
@@ -108,6 +126,10 @@ class Child:
                 self.on_metrics(self.name, message["metrics"])
         self.channel.close()
         await asyncio.to_thread(self._reap)
+        if rescuer:  # beside the replacement's start
+            rescue_of = asyncio.create_task(rescuer.end())
+            self.rescues.add(rescue_of)
+            rescue_of.add_done_callback(self.rescues.discard)
 
     def _reap(self) -> None:
         """Wait for the process; one that closed its channel and stays is killed."""

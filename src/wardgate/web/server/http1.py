@@ -24,10 +24,10 @@ from wardgate.errors import (
     RequestMalformed,
     WardgateError,
 )
+from wardgate.web.problems import own
 from wardgate.web.server import heads
 from wardgate.web.server.http1_exchange import STATUS_LINES, Http1Exchange
-from wardgate.web.server.problem import problem
-from wardgate.web.server.state import State, base_scope
+from wardgate.web.server.state import State, address, base_scope
 
 
 class Phase(Enum):
@@ -73,6 +73,9 @@ class Http1(asyncio.Protocol):
         self._headers: heads.Headers = []
         self._graft = b""  # the framing header of a body that follows an ignored upgrade
         self._scope: dict[str, Any]
+        # under TLS nobody else could answer
+        self._rescue = state.rescue if tls is None else None
+        self._slot = -1
 
     # -- asyncio's side ---------------------------------------------------------------------------
 
@@ -82,6 +85,8 @@ class Http1(asyncio.Protocol):
         self._scope = base_scope(transport, self._tls)
         self.state.connections.add(self)
         self._surplus = self.state.full
+        if self._rescue is not None:
+            self._slot = self._rescue.opened(transport.get_extra_info("socket"))
         if self.state.draining:
             self.drain()
 
@@ -121,6 +126,8 @@ class Http1(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
         """Tell the application, and those who wait to write."""
         self.state.connections.discard(self)
+        if self._rescue is not None:
+            self._rescue.closed(self._slot)
         self.phase = Phase.CLOSING
         if self.exchange is not None:
             self.exchange.leave()
@@ -198,6 +205,7 @@ class Http1(asyncio.Protocol):
         self.phase = Phase.BODY
         self.deadline = math.inf
         self._wire = self._payload = 0
+        self.waits(True)
         self.state.start(self.exchange)
 
     def on_body(self, body: bytes) -> None:
@@ -253,17 +261,18 @@ class Http1(asyncio.Protocol):
             if exchange.started:
                 self.cut()
                 return
-        self.state.refused(error)
-        reply = problem(error)
+        self.state.refused(error, address(self._scope))
+        status, headers, body = own(error)
+        self.waits(False)
         self.transport.write(
             b"".join(
                 (
-                    STATUS_LINES[reply.status],
-                    *(b"%b: %b\r\n" % header for header in reply.headers),
+                    STATUS_LINES[status],
+                    *(b"%b: %b\r\n" % header for header in headers),
                     b"date: ",
                     self.state.date,
                     b"\r\nconnection: close\r\n\r\n",
-                    reply.body,
+                    body,
                 )
             )
         )
@@ -298,6 +307,11 @@ class Http1(asyncio.Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.resume()
+
+    def waits(self, waiting: bool) -> None:
+        """Note whether the caller waits for the first byte of a reply."""
+        if self._rescue is not None:
+            self._rescue.waits(self._slot, waiting)
 
     def _drop(self, count: int) -> None:
         self._dropped += count

@@ -70,6 +70,8 @@ class Http1Exchange(Exchange):
         """Write the head with the first piece, chunked where no length was declared."""
         connection = self._connection
         head, self._head = self._head, b""
+        if head:
+            connection.waits(False)
         if self._chunked:
             if body:
                 body = b"%x\r\n%b\r\n" % (len(body), body)

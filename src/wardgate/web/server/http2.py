@@ -27,12 +27,12 @@ from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 
 from wardgate.errors import HeadersTooLarge, Overloaded, RequestMalformed, WardgateError
+from wardgate.web.problems import own
 from wardgate.web.server import heads
 from wardgate.web.server.frames import FrameWatch
 from wardgate.web.server.http2_exchange import Http2Exchange
 from wardgate.web.server.linger import Linger
-from wardgate.web.server.problem import problem
-from wardgate.web.server.state import State, base_scope
+from wardgate.web.server.state import State, address, base_scope
 
 _STRIKES = 1_000
 """Cost of idle frames (see `frames`) that a peer may run up; some is forgiven for each reply."""
@@ -237,12 +237,12 @@ class Http2(asyncio.Protocol):
 
     def refuse(self, stream_id: int, error: type[WardgateError]) -> bool:
         """Answer for the server itself; tell whether the reply is whole."""
-        self.state.refused(error)
-        reply = problem(error)
+        self.state.refused(error, address(self._scope))
+        status, headers, body = own(error)
         try:
-            self.send_head(stream_id, reply.status, reply.headers, end=False)
-            if self.h2.local_flow_control_window(stream_id) >= len(reply.body):
-                self.h2.send_data(stream_id, reply.body, end_stream=True)
+            self.send_head(stream_id, status, headers, end=False)
+            if self.h2.local_flow_control_window(stream_id) >= len(body):
+                self.h2.send_data(stream_id, body, end_stream=True)
                 return True
             # the caller gave no window for an answer
             self.h2.reset_stream(stream_id, ErrorCodes.CANCEL)

@@ -11,15 +11,15 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from wardgate.errors import SettingsInvalid, WardgateError
+from wardgate.errors import SettingsInvalid
 from wardgate.web.server.exchange import Application
 from wardgate.web.server.http1 import Http1
 from wardgate.web.server.http2 import Http2
 from wardgate.web.server.limits import Limits
-from wardgate.web.server.state import State, untold
+from wardgate.web.server.state import Refused, Rescue, State, untold
 from wardgate.web.server.tls import TlsContexts, TlsFiles, peer
 
 LOG = logging.getLogger("wardgate.server")
@@ -59,12 +59,14 @@ class HttpServer:
         *,
         limits: Limits | None = None,
         tls: TlsFiles | None = None,
-        refused: Callable[[type[WardgateError]], None] = untold,
+        refused: Refused = untold,
+        rescue: Rescue | None = None,
     ) -> None:
         """Serve `app` on listening `sockets`, which belong to the server from now on.
 
         `refused` is called for each request that the server itself refuses, with the class of the
-        error: malformed or late heads, connections above the cap, an application without a reply.
+        error and the caller's address: malformed or late heads, connections above the cap, an
+        application without a reply. `rescue` is told of plain HTTP/1.1 connections.
         Raises SettingsInvalid where the TLS files cannot be used.
         """
         self._app = app
@@ -72,6 +74,7 @@ class HttpServer:
         self._limits = limits or Limits()
         self._tls = TlsContexts(tls) if tls else None
         self._refused = refused
+        self._rescue = rescue
         self._state: State
         self._openings: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -91,7 +94,7 @@ class HttpServer:
     async def start(self) -> None:
         """Begin to accept."""
         loop = asyncio.get_running_loop()
-        self._state = State(self._app, self._limits, loop, self._refused)
+        self._state = State(self._app, self._limits, loop, self._refused, self._rescue)
         self._tick()
         for listener in self._sockets:
             listener.setblocking(False)

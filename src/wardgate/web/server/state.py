@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -29,8 +30,25 @@ class Connection(Protocol):
         """Close at once."""
 
 
-def untold(error: type[WardgateError]) -> None:
+Refused = Callable[[type[WardgateError], str | None], None]
+"""Told of each refusal that the server itself makes, and of the caller's address."""
+
+
+def untold(error: type[WardgateError], peer: str | None) -> None:
     """Take note of nothing."""
+
+
+class Rescue(Protocol):
+    """Who answers the callers of plain HTTP/1.1 connections if this process dies."""
+
+    def opened(self, connection: socket.socket) -> int:
+        """Take note of a connection; return its slot."""
+
+    def waits(self, slot: int, waiting: bool) -> None:
+        """Take note of whether its caller waits for an answer."""
+
+    def closed(self, slot: int) -> None:
+        """Take note that the connection is closed here."""
 
 
 @dataclass(slots=True)
@@ -40,8 +58,8 @@ class State:
     app: Application
     limits: Limits
     loop: asyncio.AbstractEventLoop
-    refused: Callable[[type[WardgateError]], None] = untold
-    """Called for each refusal that the server itself makes."""
+    refused: Refused = untold
+    rescue: Rescue | None = None
     connections: set[Connection] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
@@ -80,3 +98,9 @@ def base_scope(transport: asyncio.BaseTransport, tls: dict[str, Any] | None) -> 
     if tls is not None:
         scope["extensions"] = {"tls": tls}
     return scope
+
+
+def address(scope: dict[str, Any]) -> str | None:
+    """Return the caller's address, without its port."""
+    client = scope["client"]
+    return None if client is None else str(client[0])
