@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 DATA ?= ../shared/data
 
-.PHONY: up setup test lint types unit docs docs-check check-training train-sentiment clean
+.PHONY: up setup test lint types unit docs docs-check check-training train-sentiment deployment clean
 
 up: $(VENV)/.installed  ## start the gateway and send a clinical note through it
 	@$(BIN)/wardgate up $(ARGS)
@@ -42,8 +42,13 @@ check-training: .venv-training/.installed  ## tests of training/, which need tor
 	.venv-training/bin/python -m pytest -c tests/training/pytest.ini --confcutdir tests/training tests/training
 
 train-sentiment: .venv-training/.installed  ## train, export and quantise the shipped model
+	@.venv-training/bin/python -m pip install --disable-pip-version-check -r training/requirements-teacher.txt 2>&1 | $(DOTS)
 	.venv-training/bin/python -m training.sentiment --data $(DATA)/sst2 --gazetteers $(DATA)/phi \
-	--out src/wardgate/registry/shipped/sentiment --work .training/sentiment $(ARGS)
+	--out src/wardgate/registry/shipped/sentiment/1 --work .training/sentiment $(ARGS)
+	cd src/wardgate/registry/shipped && sha256sum */*/manifest.json > SHA256SUMS
+
+deployment: $(VENV)/.dev  ## run one deployment of the paper: make deployment ARGS=fastapi|triton|triton-unbatched|hybrid|compare
+	$(BIN)/python benchmarks/deployments.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-training .training build dist src/*.egg-info

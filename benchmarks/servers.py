@@ -15,14 +15,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SHIPPED = HERE.parent / "src" / "wardgate" / "registry" / "shipped" / "sentiment"
+SHIPPED = HERE.parent / "src" / "wardgate" / "registry" / "shipped" / "sentiment" / "1"
 
 
 _UNLIMITED = {"WARDGATE_ADMISSION__RATE": "1e6", "WARDGATE_ADMISSION__BURST": "1000000"}
 """A benchmark is one principal; its rate is not what is measured."""
+
+
+_MODULES = {"nvidia-pytriton": "pytriton", "grpcio": "grpc"}
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,13 @@ def wardgate(
     state: str | None = None,
     program: Sequence[str] = ("-m", "wardgate"),
     core: int | None = None,
+    scope: str | None = None,
     **env: str,
 ) -> Iterator[System]:
-    """Run `wardgate serve` on a fresh state folder in `state`, on processor `core` if given."""
+    """Run `wardgate serve` on a fresh state folder in `state`, on processor `core` if given.
+
+    The token is for `scope`, or what `wardgate token` gives by itself.
+    """
     with tempfile.TemporaryDirectory(dir=state) as folder:
         home = Path(folder) / "state"
         environment = {**os.environ, "WARDGATE_STATE": str(home), **_UNLIMITED, **env}
@@ -92,13 +100,79 @@ def wardgate(
             if not line.startswith("ready "):
                 raise RuntimeError("wardgate did not start")
             token = subprocess.run(
-                [sys.executable, "-m", "wardgate", "token"],
+                [sys.executable, "-m", "wardgate", "token", *(["--scope", scope] if scope else [])],
                 env=environment, capture_output=True, text=True, check=True,
             ).stdout.strip()  # fmt: skip
             yield System(f"{line.split()[1]}/v1/predict", process.pid, token)
         finally:
             process.terminate()
             process.wait(40)
+
+
+@contextmanager
+def plain_triton(*, dynamic_batching: bool, threads: int = 0) -> Iterator[System]:
+    """Run Triton as its quick start does: the shipped model, plain gRPC on loopback, no security.
+
+    The same file and the same Python backend as Wardgate gives it. `url` is HOST:PORT of gRPC.
+    """
+    from wardgate.engine import tritonfiles  # noqa: PLC0415 -- an extra that other runs lack
+    from wardgate.registry import export  # noqa: PLC0415
+    from wardgate.registry.store import Store  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        home = Path(folder)
+        found = tritonfiles.find(others=False)
+        tritonfiles.backends(found, home / "backends")
+        model = Store().load("sentiment")
+        options = export.Options()
+        for path, content in export.files(model, options).items():
+            target = home / "models" / "sentiment" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        config = home / "models" / "sentiment" / "config.pbtxt"
+        text = config.read_text().replace(
+            f'name: "{export.model_name(model.id.name, model.id.digest)}"', 'name: "sentiment"'
+        )
+        if not dynamic_batching:
+            start = text.index("dynamic_batching {")
+            text = text[:start] + text[text.index("\n}", start) + 2 :]
+        config.write_text(text)
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        command = [str(found.server), f"--model-repository={home / 'models'}",
+                   f"--backend-directory={home / 'backends'}", "--allow-http=false",
+                   "--allow-metrics=false", "--grpc-address=127.0.0.1", f"--grpc-port={port}",
+                   "--disable-auto-complete-config", "--log-info=false",
+                   "--log-warning=false"]  # fmt: skip
+        process = subprocess.Popen(
+            command, env=found.environment(threads),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            _wait_grpc(f"127.0.0.1:{port}", process)
+            yield System(f"127.0.0.1:{port}", process.pid)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_grpc(address: str, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
+    import grpc  # noqa: PLC0415
+    from tritonclient.grpc import service_pb2, service_pb2_grpc  # noqa: PLC0415
+
+    with grpc.insecure_channel(address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                raise RuntimeError("Triton ended at start")
+            try:
+                if stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1).ready:
+                    return
+            except grpc.RpcError:
+                time.sleep(0.05)
+    raise RuntimeError("Triton did not start in time")
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
@@ -137,7 +211,8 @@ def environment() -> dict[str, object]:
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open()
          if line.startswith("model name")), platform.machine(),
     )  # fmt: skip
-    packages = ("wardgate", "fastapi", "uvicorn", "onnxruntime", "tokenizers", "pydantic")
+    packages = ["wardgate", "fastapi", "uvicorn", "onnxruntime", "tokenizers", "pydantic"]
+    packages += [name for name in ("nvidia-pytriton", "grpcio") if find_spec(_MODULES[name])]
     return {
         "commit": commit + ("+changes" if dirty else ""),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -96,6 +96,21 @@ PIECES: dict[str, str] = {
     "zero_width": "a\u200b",
     "hidden_joints": "3/4/19\u200b",
     "hidden_inside": "Jo\u200bhn Smith ",
+    "zero_width_alone": "\u200b",
+    "zero_width_digits": "1\u200b",
+    "zero_width_capitals": "A\u200b",
+    "zero_width_runs": "a\u200b\u200b\u200b",
+    "zero_width_spaced": "a \u200bB",
+    "zero_width_lines": "a\u200b\n",
+    "zero_width_words": "denies\u200bchest ",
+    "zero_width_names": "J\u200bo\u200bh\u200bn Sm\u200bith ",
+    "zero_width_dates": "3\u200b/4\u200b/19 ",
+    "zero_width_years": "in 1931\u200b ",
+    "zero_width_kinds": "a\u200bb\u200cc\u200dd\u2060e\ufefff\u00adg\u200eh\u200fi\u202ej\u2066",
+    "zero_width_far": "denies pain and reports mild dyspnea since his last visit here\u200b, ",
+    "zero_width_apart": "denies chest pain on exertion " * 5 + "\u200b",
+    "soft_hyphens": "ex\u00ader\u00adtion ",
+    "joiners": "é\u200dx\u0301",
     "combining": "e\u0301",
     "full_width": "１２３ ",
     "emoji": "👩‍👩‍👧 ",
@@ -104,9 +119,21 @@ PIECES: dict[str, str] = {
     "unicode": _unicode(),
 }  # fmt: skip
 
+MIXED: dict[str, str] = {
+    "years": "in 20\u200b24 born 1931\u200b ",
+    "cities": "Bos\u200bton, MA\u200b ",
+    "dates": "on 1\u200b2/4/19\u200b ",
+    "names": "Jo\u200bhn Smith\u200b ",
+}
+"""Format characters inside words and beside them, everywhere: such a text is read three times."""
+
 
 def of_size(name: str, size: int) -> str:
     """Return the text `name`, `size` bytes of UTF-8 long or a little less."""
-    piece = PIECES[name]
+    return filled(PIECES[name], size)
+
+
+def filled(piece: str, size: int) -> str:
+    """Return a piece again and again, `size` bytes of UTF-8 long or a little less."""
     text = piece * (size // len(piece.encode()) + 1)
     return text.encode()[:size].decode(errors="ignore")
