@@ -61,10 +61,15 @@ def names_of_settings() -> set[str]:
     return names
 
 
+def _context(command: click.Command) -> click.Context:
+    # click keeps a command's help option as its first context has it
+    return click.Context(command, **root_command.context_settings)
+
+
 def commands(command: click.Command = root_command) -> Iterator[click.Command]:
     yield command
     if isinstance(command, click.Group):
-        context = click.Context(command)
+        context = _context(command)
         for name in command.list_commands(context):
             child = command.get_command(context, name)
             assert child is not None
@@ -72,7 +77,7 @@ def commands(command: click.Command = root_command) -> Iterator[click.Command]:
 
 
 def flags_of(command: click.Command) -> set[str]:
-    options = command.get_params(click.Context(command))
+    options = command.get_params(_context(command))
     return {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
 
 
@@ -83,7 +88,7 @@ def unknown_in(line: str) -> list[str]:
         words = match[1].split()
         command: click.Command = root_command
         while words and isinstance(command, click.Group) and re.fullmatch(r"[a-z_]+", words[0]):
-            child = command.get_command(click.Context(command), words[0])
+            child = command.get_command(_context(command), words[0])
             if child is None:
                 found.append(f"wardgate {words[0]}")
                 break

@@ -271,7 +271,8 @@ def epoch_batches(
 ) -> Iterator[list[tuple[str, float]]]:
     """Yield the batches of one epoch: the same ones for the same arguments, whenever asked.
 
-    Each text comes with its target (`Example.target`). `short_share` of the phrases under `SHORT_WORDS` words are seen. Texts of like length share a
+    Each text comes with its target (`Example.target`). `short_share` of the phrases under
+    `SHORT_WORDS` words are seen. Texts of like length share a
     batch, which saves most of the padding; the batches then come in random order.
     """
     rng = random.Random(f"{seed}/{epoch}")

@@ -6,6 +6,7 @@ so that a reader sees the old model or the new one. It refuses a graph over 25 M
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -62,6 +63,7 @@ def release(folder: Path, graph: bytes, tokenizer: Tokenizer, card: str, version
         "format": 1,
         "name": "sentiment",
         "version": version,
+        "kind": "text",
         "task": "text-classification",
         "precision": "int8",
         "files": {
@@ -69,14 +71,15 @@ def release(folder: Path, graph: bytes, tokenizer: Tokenizer, card: str, version
             for name, content in files.items()
         },
         "inputs": [
-            {"name": name, "dtype": "int64", "shape": ["batch", "length"]}
+            {"name": name, "dtype": "INT64", "shape": ["batch", "length"]}
             for name in ("input_ids", "attention_mask")
         ],
-        "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", 2]}],
+        "outputs": [{"name": "logits", "dtype": "FP32", "shape": ["batch", 2]}],
         "labels": list(LABELS),
         "max_length": model.length,
         "windows": {"overlap": 32, "join": "mean"},
         "golden": golden(model),
         "added_by": "wardgate training/sentiment",
+        "added_at": dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     put(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())

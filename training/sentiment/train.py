@@ -1,9 +1,9 @@
 """Fine-tuning: seeded, resumable, one model out.
 
 Decides the recipes (`TEACHER`, `STUDENT`) and which weights are kept: the running average of the
-weights that does best on held-out training phrases. Dev is not read here. A run may be cut off at any moment: the state file holds weights,
-averages, optimiser and random state, and the next run goes on at the step after it, over the same
-batches. It refuses a state file made by another recipe.
+weights that does best on held-out training phrases. Dev is not read here. A run may be cut off at
+any moment: the state file holds weights, averages, optimiser and random state, and the next run
+goes on at the step after it, over the same batches. It refuses a state file made by another recipe.
 """
 
 from __future__ import annotations
