@@ -92,6 +92,7 @@ def manifest(files: dict[str, bytes], **changes) -> dict:
         "format": 1,
         "name": "tiny",
         "version": "1",
+        "kind": "text",
         "task": "text-classification",
         "precision": "fp32",
         "files": {
@@ -99,15 +100,16 @@ def manifest(files: dict[str, bytes], **changes) -> dict:
             for name, content in files.items()
         },
         "inputs": [
-            {"name": "input_ids", "dtype": "int64", "shape": ["batch", "length"]},
-            {"name": "attention_mask", "dtype": "int64", "shape": ["batch", "length"]},
+            {"name": "input_ids", "dtype": "INT64", "shape": ["batch", "length"]},
+            {"name": "attention_mask", "dtype": "INT64", "shape": ["batch", "length"]},
         ],
-        "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", 2]}],
+        "outputs": [{"name": "logits", "dtype": "FP32", "shape": ["batch", 2]}],
         "labels": ["no", "yes"],
         "max_length": 64,
         "windows": {"overlap": 8, "join": "mean"},
         "golden": [{"text": "a w1", "label": "yes", "score": 1.0, "tolerance": 0.01}],
         "added_by": "tests",
+        "added_at": "2026-11-22T10:00:00Z",
     } | changes
 
 

@@ -109,6 +109,18 @@ PIECES: dict[str, str] = {
     "zero_width_kinds": "a\u200bb\u200cc\u200dd\u2060e\ufefff\u00adg\u200eh\u200fi\u202ej\u2066",
     "zero_width_far": "denies pain and reports mild dyspnea since his last visit here\u200b, ",
     "zero_width_apart": "denies chest pain on exertion " * 5 + "\u200b",
+    "joints_everywhere_years": "in 20\u200b24 born 1931\u200b ",
+    "joints_everywhere_cities": "Bos\u200bton, MA\u200b ",
+    "joints_everywhere_dates": "on 1\u200b2/4/19\u200b ",
+    "joints_everywhere_names": "Jo\u200bhn Smith\u200b ",
+    "joints_of_both_kinds_names": "J\u200bo\u200bhn Smi\u200bth\u200b3/4\u200b/19 ",
+    "joints_of_both_kinds_cities": "Bo\u200bston,\u200bMA\u200b02\u200b115\u200b(",
+    "joints_of_both_kinds_years": "in 19\u00ad31 b\u00ad4 ",
+    "joints_of_both_kinds_months": "Mar\u00ad3 M\u00ada\u00adr 3 ",
+    "joints_apart_cities": "Boston, MA " * 6 + "a\u00ad1 ",
+    "joints_apart_days": "Mar 3 " * 20 + "a\u00adb\u00ad1 ",
+    "joints_far_labels": "mrn account policy number " * 60 + "a\u00adb\u00ad1 ",
+    "joints_far_cities": "Boston, MA " * 150 + "a\u00adb ",
     "soft_hyphens": "ex\u00ader\u00adtion ",
     "joiners": "é\u200dx\u0301",
     "combining": "e\u0301",
@@ -119,21 +131,8 @@ PIECES: dict[str, str] = {
     "unicode": _unicode(),
 }  # fmt: skip
 
-MIXED: dict[str, str] = {
-    "years": "in 20\u200b24 born 1931\u200b ",
-    "cities": "Bos\u200bton, MA\u200b ",
-    "dates": "on 1\u200b2/4/19\u200b ",
-    "names": "Jo\u200bhn Smith\u200b ",
-}
-"""Format characters inside words and beside them, everywhere: such a text is read three times."""
-
-
 def of_size(name: str, size: int) -> str:
     """Return the text `name`, `size` bytes of UTF-8 long or a little less."""
-    return filled(PIECES[name], size)
-
-
-def filled(piece: str, size: int) -> str:
-    """Return a piece again and again, `size` bytes of UTF-8 long or a little less."""
+    piece = PIECES[name]
     text = piece * (size // len(piece.encode()) + 1)
     return text.encode()[:size].decode(errors="ignore")

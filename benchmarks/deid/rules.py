@@ -96,10 +96,6 @@ def main() -> None:
             name: round(cpu_us(detector, adversarial.of_size(name, 65_536), 7) / 1000, 1)
             for name in adversarial.PIECES
         }
-        result["ms_64_kB_read_three_times"] = {
-            name: round(cpu_us(detector, adversarial.filled(piece, 65_536), 7) / 1000, 1)
-            for name, piece in adversarial.MIXED.items()
-        }
     data = args.shared / "data" / "phi"
     if data.is_dir():
         score = scorer(args.shared)

@@ -19,130 +19,71 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from wardgate.audit.record import Recorder, Ticket
-from wardgate.auth.admit import Admission, Permit
+from wardgate.auth.admit import Admission
 from wardgate.auth.authenticate import Authenticator
 from wardgate.deid.detector import Detector
 from wardgate.engine.base import Engine
 from wardgate.errors import (
+    AuditUnavailable,
     DeadlineExceeded,
+    EngineUnavailable,
     ModelUnknown,
     PeerRefused,
     ProxyRefused,
     WardgateError,
 )
+from wardgate.request import (
+    CLIENT_LEFT,
+    Admitted,
+    Ask,
+    Head,
+    Lease,
+    Models,
+    Reply,
+    Row,
+    ServedModel,
+)
 from wardgate.telemetry import IN_FLIGHT, PHI_SPANS, REFUSALS, Hops
 from wardgate.types import (
-    PHI,
-    CleanText,
     Decision,
     Deidentified,
     Encoding,
     Intent,
-    Logits,
-    ModelId,
     Outcome,
     Permission,
-    Prediction,
     Principal,
+    Priority,
     Refusal,
     RequestContext,
 )
 
+__all__ = [
+    "CLIENT_LEFT",
+    "Admitted",
+    "Ask",
+    "Flow",
+    "Head",
+    "Models",
+    "Reply",
+    "Row",
+    "ServedModel",
+]
+
 _LONG = 4_096
 """Notes above this many characters in all are tokenized in a thread."""
 
-CLIENT_LEFT = 499
-"""Status in the record of a call whose caller left; nginx's "client closed request"."""
-
 
 @dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model as the flow uses it: tokenizer in front, labels and join rule behind."""
+class _Work:
+    """A request with its text de-identified: what any model needs to answer it."""
 
-    id: ModelId
-    labels: tuple[str, ...]
-    tokenize: Callable[[CleanText], Encoding]
-    postprocess: Callable[[Logits], Prediction]
-
-
-class Models(Protocol):
-    """The models that serve, as the flow asks for them."""
-
-    def route(self, name: str, version: str | None = None) -> ServedModel:
-        """Return the model that answers the next request for `name`.
-
-        Raises ModelUnknown where none of that name, or of that version, serves.
-        """
-
-    def served(self) -> Sequence[ServedModel]:
-        """Return every model that serves."""
-
-
-# -- what goes in and comes out -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What is known of a request before its body: the request line, headers and connection."""
-
-    request_id: str
-    trace_id: str
-    route: str
-    permission: Permission
-    authorization: Sequence[bytes]
-    """Every `Authorization` header value as sent."""
-    peer: str | None
-    proxied: bool = False
-    """Whether the headers say that a proxy passed it on."""
-
-
-@dataclass(slots=True)
-class Admitted:
-    """A caller that is known, permitted and admitted; holds its room until `leave()`."""
-
-    head: Head
-    principal: Principal
-    slot: Permit
-    hops: Hops
-
-    def leave(self) -> None:
-        """Give the room back."""
-        self.slot.release()
-        IN_FLIGHT.dec()
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """The body of a request, parsed."""
-
-    texts: Sequence[PHI]
-    """One or more notes; each gets a row of the reply."""
-    context: RequestContext
-    body_digest: str
-    """Keyed digest of the body as sent, hex."""
-    model: str | None = None
-    version: str | None = None
-    """None for the version that serves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What became of one note."""
-
-    deidentified: Deidentified
-    prediction: Prediction | None = None
-    windows: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What leaves the gateway: a row for each note, in their order."""
-
-    rows: Sequence[Row]
-    model: ServedModel | None = None
+    admitted: Admitted
+    clean: Sequence[Deidentified]
+    priority: Priority
+    intent: Ticket
+    deadline: float
 
 
 @dataclass(slots=True)
@@ -213,35 +154,22 @@ class Flow:
         """De-identify the notes and run a model on what is left of them."""
         decision = self._authorize(admitted, ask, Permission.INFER)
         try:  # not before `authorize`: who may not infer learns no model names
-            model = self.models.route(ask.model or "", ask.version)
+            lease = self.models.lease(ask.model or "", ask.version, admitted.head.request_id)
         except ModelUnknown as error:
             self.refuse(admitted.head, error, admitted.principal)
             raise
 
         async def work(intent: Ticket, deadline: float) -> Reply:
             clean = await self._deidentify(admitted, ask, decision, deadline)
-            encodings = await self._tokenize(model, clean)
-            admitted.hops.mark("tokenize")
-            if not self.engine.local:
-                await intent
-                admitted.hops.mark("intent")
-            # one call for all rows: the engine plans them together and takes all or none
-            logits = await self.engine.infer(
-                model.id.digest,
-                Encoding(tuple(row for encoding in encodings for row in encoding.rows)),
-                deadline=deadline,
-                priority=ask.context.priority,
-            )
-            admitted.hops.mark("infer")
-            rows, start = [], 0
-            for note, encoding in zip(clean, encodings, strict=True):
-                end = start + encoding.windows
-                rows.append(Row(note, model.postprocess(logits[start:end]), encoding.windows))
-                start = end
-            admitted.hops.mark("post")
-            return Reply(rows, model)
+            given = _Work(admitted, clean, ask.context.priority, intent, deadline)
+            reply = await self._answer(given, lease)
+            lease.mirror([note.text for note in clean], [_label(row) for row in reply.rows])
+            return reply
 
-        return await self._record(admitted, ask, decision, model.id, work)
+        try:
+            return await self._record(admitted, ask, decision, work, lease)
+        finally:
+            lease.leave()
 
     async def deidentify(self, admitted: Admitted, ask: Ask) -> Reply:
         """De-identify the notes and return them."""
@@ -251,7 +179,7 @@ class Flow:
             clean = await self._deidentify(admitted, ask, decision, deadline)
             return Reply([Row(note) for note in clean])
 
-        return await self._record(admitted, ask, decision, None, work)
+        return await self._record(admitted, ask, decision, work)
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -288,6 +216,51 @@ class Flow:
         admitted.hops.mark("deid")
         return found
 
+    async def _answer(self, work: _Work, lease: Lease) -> Reply:
+        """Run the model; where a candidate fails, the one that serves answers in its place."""
+        began = time.monotonic()
+        try:
+            rows = await self._infer(work, lease.model, lease.until(began, work.deadline))
+        except AuditUnavailable:
+            raise
+        except Exception as error:
+            if lease.fallback is None:
+                raise
+            reason = error.reason if isinstance(error, WardgateError) else "internal"
+        else:
+            lease.answered(time.monotonic() - began)
+            return Reply(rows, lease.model)
+        rows = await self._infer(work, lease.fallback, work.deadline)
+        lease.failed()  # not before: what fails both is not the candidate's fault
+        return Reply(rows, lease.fallback, reason)
+
+    async def _infer(self, work: _Work, model: ServedModel, deadline: float) -> list[Row]:
+        """Tokenize, run and read one model's answer."""
+        hops, clean = work.admitted.hops, work.clean
+        encodings = await self._tokenize(model, clean)
+        hops.mark("tokenize")
+        if not self.engine.local:
+            await work.intent
+            hops.mark("intent")
+        # one call for all rows: the engine plans them together and takes all or none
+        try:
+            logits = await self.engine.infer(
+                model.id.digest,
+                Encoding(tuple(row for encoding in encodings for row in encoding.rows)),
+                deadline=deadline,
+                priority=work.priority,
+            )
+        except ModelUnknown:  # it went while this process was cut off from what the others know
+            raise EngineUnavailable(reason="model-gone", retry_after=1.0) from None
+        hops.mark("infer")
+        rows, start = [], 0
+        for note, encoding in zip(clean, encodings, strict=True):
+            end = start + encoding.windows
+            rows.append(Row(note, model.postprocess(logits[start:end]), encoding.windows))
+            start = end
+        hops.mark("post")
+        return rows
+
     async def _tokenize(self, model: ServedModel, notes: Sequence[Deidentified]) -> list[Encoding]:
         """Tokenize each note: at once where they are short, in a thread where they are not."""
         if sum(len(note.text) for note in notes) <= _LONG:
@@ -302,8 +275,8 @@ class Flow:
         admitted: Admitted,
         ask: Ask,
         decision: Decision,
-        model: ModelId | None,
         work: Callable[[Ticket, float], Awaitable[Reply]],
+        lease: Lease | None = None,
     ) -> Reply:
         """Queue the intent, do the work within the caller's deadline, write the outcome.
 
@@ -311,7 +284,7 @@ class Flow:
         withheld: AuditUnavailable is raised in its place.
         """
         timeout = ask.context.timeout_ms / 1000
-        intent = self._intend(admitted, ask, decision, model)
+        intent = self._intend(admitted, ask, decision, lease)
         admitted.hops.mark("intent")
         reply: Reply | None = None
         refused: WardgateError | None = None
@@ -341,7 +314,7 @@ class Flow:
         return reply
 
     def _intend(
-        self, admitted: Admitted, ask: Ask, decision: Decision, model: ModelId | None
+        self, admitted: Admitted, ask: Ask, decision: Decision, lease: Lease | None
     ) -> Ticket:
         """Queue the intent; the ticket ends when it is durable. A full queue is a refusal."""
         head, principal, context = admitted.head, admitted.principal, ask.context
@@ -356,7 +329,7 @@ class Flow:
                     purpose=context.purpose,
                     policy=decision.policy,
                     policy_hash=self.detector.policy_hash(decision.policy),
-                    model=model,
+                    model=lease.model.id if lease else None,
                     patient_pseudonym=(
                         self.detector.pseudonym(patient, tenant=principal.tenant)
                         if patient
@@ -364,7 +337,7 @@ class Flow:
                     ),
                     body_digest=ask.body_digest,
                     rows=len(ask.texts),
-                    obligations=_obligations(decision, context),
+                    obligations=_obligations(decision, context, lease),
                 )
             )
         except WardgateError as error:
@@ -388,6 +361,8 @@ class Flow:
                 reason=reason,
                 phi_counts=_counts(reply) if reply else {},
                 hops_us=admitted.hops.microseconds(),
+                model=reply.model.id if reply and reply.model and reply.fallback else None,
+                fallback=reply.fallback if reply else "",
             ),
             intent,
         )
@@ -401,11 +376,21 @@ def _counts(reply: Reply) -> dict[str, int]:
     return dict(total)
 
 
-def _obligations(decision: Decision, context: RequestContext) -> frozenset[str]:
-    """Return what the record says besides the policy: the caller's word on the note's date counted.
+def _label(row: Row) -> str:
+    return row.prediction.label if row.prediction else ""
 
-    The date itself is PHI and stays out.
+
+def _obligations(
+    decision: Decision, context: RequestContext, lease: Lease | None
+) -> frozenset[str]:
+    """Return what the record says besides the policy.
+
+    That the caller's word on the note's date counted (the date itself is PHI and stays out), and
+    which version may see the text besides the one that answers.
     """
-    if context.reference_date is None:
-        return decision.obligations
-    return decision.obligations | {"reference-date-by-caller"}
+    found = set(decision.obligations)
+    if context.reference_date is not None:
+        found.add("reference-date-by-caller")
+    if lease is not None and lease.shadow:
+        found.add(f"shadow:{lease.shadow}")
+    return frozenset(found)

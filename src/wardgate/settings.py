@@ -34,6 +34,10 @@ NOT_SETTINGS = frozenset({"WARDGATE_CONFIG", "WARDGATE_TOKEN", "WARDGATE_URL"})
 """Variables of the client commands and the settings loader itself."""
 
 
+_ELSEWHERE = ("triton_ca", "triton_cert", "triton_key", "triton_control", "triton_repository")
+"""Settings of a Triton that runs elsewhere."""
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -45,6 +49,8 @@ class Server(_Group):
     """Address to listen on. Anything but loopback needs TLS or a trusted proxy."""
     port: int = Field(default=8080, ge=0, le=65535)
     """HTTP port; 0 takes a free one."""
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the Open Inference Protocol over gRPC; 0 takes a free one, none serves none."""
     metrics_host: str = "127.0.0.1"
     """Address of the metrics port."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
@@ -145,16 +151,66 @@ class Deid(_Group):
 class Engine(_Group):
     """How models run."""
 
-    kind: Literal["onnx"] = "onnx"
-    """`onnx` runs models on this machine's processor."""
+    kind: Literal["onnx", "triton"] = "onnx"
+    """`onnx` runs models in the gateway, `triton` in a Triton server: one of the gateway's own
+    (`pip install wardgate[triton]`), or the one that `triton_url` names."""
     sessions: int = Field(default=0, ge=0, le=256)
     """Sessions that run batches side by side; 0 lets the warm-up choose."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of each session; 0 lets the warm-up choose."""
     queue_tokens: int = Field(default=65_536, ge=512)
     """Tokens that may wait for a batch; above it requests are refused at once."""
+    tensor_threads: int = Field(default=1, ge=1, le=64)
+    """Runs of tensor models side by side, for each worker."""
+    tensor_queue: int = Field(default=64, ge=1, le=10_000)
+    """Calls of tensor models that a worker takes; above it they are refused at once."""
     bulk_age_seconds: float = Field(default=2.0, gt=0)
     """Waiting this long makes a bulk row as urgent as an interactive one."""
+    triton_url: str | None = None
+    """HOST:PORT of the gRPC service of a Triton that runs elsewhere."""
+    triton_ca: Path | None = None
+    """PEM file of the authorities that sign its certificate."""
+    triton_cert: Path | None = None
+    """PEM file of the certificate that the gateway shows it."""
+    triton_key: Path | None = None
+    """PEM file of that certificate's key."""
+    triton_control: Path | None = None
+    """File with one line `header: secret` that opens Triton's restricted protocols, so that the
+    gateway loads and unloads models. Without it they must be loaded there already."""
+    triton_repository: Path | None = None
+    """Folder of the models of a Triton that the gateway controls, as the gateway sees it."""
+    triton_insecure_plaintext: bool = False
+    """Speak to another host without TLS. De-identified text crosses the network readably: for a
+    network that is encrypted by other means alone."""
+    triton_keepalive_seconds: float = Field(default=20.0, ge=1, le=3600)
+    """A connection without an answer for so long is probed, and given up if that fails too."""
+    triton_message_bytes: int = Field(default=64 << 20, ge=1 << 20, le=1 << 30)
+    """Largest message to or from Triton, bytes."""
+
+    @model_validator(mode="after")
+    def _triton(self) -> Engine:
+        given = [name for name in _ELSEWHERE if getattr(self, name) is not None]
+        if self.triton_url is None:
+            if given:
+                raise ValueError(f"{given[0]} needs triton_url")
+            return self
+        if self.kind != "triton":
+            raise ValueError("triton_url needs kind 'triton'")
+        host, separator, port = self.triton_url.rpartition(":")
+        if not separator or not host or not port.isascii() or not port.isdigit():
+            raise ValueError("triton_url: expected HOST:PORT")
+        if (self.triton_cert is None) != (self.triton_key is None):
+            raise ValueError("triton_cert and triton_key go together")
+        if self.triton_cert is not None and self.triton_ca is None:
+            raise ValueError("triton_cert needs triton_ca")
+        if self.triton_control is not None and self.triton_repository is None:
+            raise ValueError("triton_control needs triton_repository")
+        local = is_loopback(host.strip("[]"))
+        if self.triton_ca is None and not local and not self.triton_insecure_plaintext:
+            raise ValueError(
+                "triton_url is not on loopback: give triton_ca, or set triton_insecure_plaintext"
+            )
+        return self
 
 
 class Registry(_Group):
@@ -162,8 +218,20 @@ class Registry(_Group):
 
     models: tuple[str, ...] = ("sentiment",)
     """Names of the models to serve."""
+    tensor_models: tuple[str, ...] = ()
+    """Names of the tensor models to serve, which each worker runs on its own processor; the newest
+    version at the start. Their manifests say `phi_free`."""
     folder: Path | None = None
-    """Folder of models besides the shipped ones: `<folder>/<name>/manifest.json`."""
+    """Folder of models besides the shipped ones: `<folder>/<name>/<version>/manifest.json`; by
+    default `registry` in the state folder."""
+    url: str | None = None
+    """fsspec URL with the same layout, such as `s3://bucket/models`; needs `wardgate[remote]`."""
+    trusted_keys: tuple[str, ...] = ()
+    """Public keys whose models are served: base64 of raw Ed25519 keys, as `wardgate models keygen`
+    prints them. Shipped models need none."""
+    insecure_allow_unsigned: bool = False
+    """Serve models that no trusted key has signed. Whoever can write to the folder decides then
+    what runs: for trying out alone."""
 
 
 class Audit(_Group):

@@ -66,11 +66,30 @@ QUEUE_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 QUEUE_TOKENS = Gauge("wardgate_queue_tokens", "Tokens waiting for a batch.")
+BREAKER_OPEN = Gauge(
+    "wardgate_engine_breaker_open", "1 where calls to Triton are refused but for probes."
+)
+RECONNECTS = Counter(
+    "wardgate_engine_starts_total", "Times that Triton was found and all models served there."
+)
 AUDIT_RECORDS = Counter("wardgate_audit_records_total", "Audit records made durable.", ("kind",))
 AUDIT_COMMIT_SECONDS = Histogram(
     "wardgate_audit_commit_seconds", "Time of one audit group commit, seconds.", buckets=_SECONDS
 )
 READY = Gauge("wardgate_ready", "1 where a readiness check holds.", ("check",))
+CONTROL_GENERATION = Gauge(
+    "wardgate_control_generation",
+    "Generation of the control store that a process goes by.",
+    ("process",),
+)
+CANARY = Counter(
+    "wardgate_canary_requests_total",
+    "Requests while a canary serves, by who was asked and how it went.",
+    ("model", "arm", "result"),
+)
+SHADOW = Counter(
+    "wardgate_shadow_rows_total", "Rows shown to a shadow, by result.", ("model", "result")
+)
 WORKER_RESTARTS = Counter(
     "wardgate_process_restarts_total", "Processes replaced by the supervisor.", ("process",)
 )

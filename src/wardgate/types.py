@@ -87,6 +87,10 @@ class Permission(StrEnum):
     PUBLIC = "public"
     INFER = "infer"
     DEID = "deid"
+    RUN = "run"
+    """Run a model of either kind: a text model needs INFER, a tensor model its own scope."""
+    METADATA = "metadata"
+    """What a model says of itself: its own `infer:` or `tensor:<model>`, or `models:read`."""
     MODELS_READ = "models:read"
     MODELS_WRITE = "models:write"
     AUDIT_READ = "audit:read"
@@ -247,6 +251,29 @@ class Outcome:
     phi_counts: Mapping[str, int] = field(default_factory=dict)
     hops_us: Mapping[str, int] = field(default_factory=dict)
     """Microseconds by hop."""
+    model: ModelId | None = None
+    """The model that answered, where it is not the intent's."""
+    fallback: str = ""
+    """Why the intent's model did not answer: the reason of its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """A step of a change of what serves; recorded before it is taken."""
+
+    id: str
+    """Id of the request that asked for the change; every step of it bears the same."""
+    principal: Principal | None
+    """Who asked; None for a step that the gateway takes itself."""
+    action: str
+    stage: str
+    state: str
+    reason: str
+    serves: ModelId
+    """What serves after the step."""
+    candidate: ModelId | None
+    """What may take its place; its digest is empty until the registry has vouched for it."""
+    percent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

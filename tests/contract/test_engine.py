@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import os
 import time
 from contextlib import suppress
 
@@ -25,9 +27,30 @@ from wardgate.errors import (
     NoteExceedsModel,
     Overloaded,
 )
-from wardgate.types import Encoding, ModelId, Priority
+from wardgate.registry import export
+from wardgate.registry.manifest import parse
+from wardgate.registry.store import LoadedModel
+from wardgate.types import Encoding, Priority
 
 QUEUE_TOKENS = 4096
+KINDS = ("onnx", "remote", "triton")
+
+
+def need(kind: str) -> None:
+    """Skip where an engine is not installed; with CI=true that is a failure."""
+    if kind == "triton" and importlib.util.find_spec("pytriton") is None:
+        reason = "the Triton server is not installed (pip install 'wardgate[triton]')"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"needed on CI: {reason}")
+        pytest.skip(reason)
+
+
+def tiny() -> LoadedModel:
+    files = {
+        "model.onnx": tiny_models.fingerprint().graph,
+        "tokenizer.json": tiny_models.tokenizer_json(),
+    }
+    return LoadedModel(parse(tiny_models.as_json(tiny_models.manifest(files))), files)
 
 
 class Bench:
@@ -36,24 +59,54 @@ class Bench:
     def __init__(self, kind: str, folder) -> None:
         self.runner = asyncio.Runner()
         self.kind = kind
+        self.folder = folder
         self.path = folder / "engine.sock"
+        self.model = tiny()
         self.run(self._start())
 
     def run(self, work):
         return self.runner.run(work)
 
     async def _start(self) -> None:
+        if self.kind == "triton":
+            self.engine: Engine = await self._triton()
+            return
+        digest = self.model.id.digest
         self.onnx = OnnxEngine(
-            {"tiny": tiny_models.fingerprint()}, sessions=1, threads=1, queue_tokens=QUEUE_TOKENS
+            {digest: self.model}, sessions=1, threads=1, queue_tokens=QUEUE_TOKENS
         )
         await self.onnx.start()
-        self.engine: Engine = self.onnx
+        self.engine = self.onnx
         if self.kind == "remote":
             self.server = EngineServer(self.onnx, self.path)
             await self.server.start()
             remote = RemoteEngine(self.path)
             await remote.start()
             self.engine = remote
+
+    async def _triton(self) -> Engine:
+        """The engine over the real server."""
+        from wardgate.engine.triton import TritonEngine
+        from wardgate.engine.tritonlink import Endpoint
+        from wardgate.engine.tritonmodels import Managed
+        from wardgate.engine.tritonserver import TritonServer
+
+        repository = self.folder / "models"
+        repository.mkdir(exist_ok=True)
+        server = TritonServer(repository, home=self.folder / "home", threads=1)
+        access = await server.start()
+        endpoint = Endpoint(
+            access.address, access.ca, access.cert, access.key, access.header, access.secret
+        )
+        engine = TritonEngine(
+            lambda: endpoint,
+            Managed(repository=repository, export=export.write, lengths=export.buckets),
+            on_close=server.close,
+            lengths=export.buckets,
+            queue_tokens=QUEUE_TOKENS,
+        )
+        await engine.start([self.model])
+        return engine
 
     async def _stop(self) -> None:
         await self.engine.close()
@@ -66,9 +119,9 @@ class Bench:
         self.run(self._stop())
         self.runner.close()
 
-    async def infer(self, *rows, timeout=20.0, priority=Priority.INTERACTIVE, model="tiny"):
+    async def infer(self, *rows, timeout=20.0, priority=Priority.INTERACTIVE, model=None):
         return await self.engine.infer(
-            model,
+            model or self.model.id.digest,
             Encoding(tuple(list(row) for row in rows)),
             deadline=time.monotonic() + timeout,
             priority=priority,
@@ -77,22 +130,42 @@ class Bench:
     async def busy(self) -> asyncio.Task:
         """Keep the only session busy; return once the slow batch runs, so that others must wait."""
         slow = asyncio.create_task(self.infer([SLOW_ID]))
-        await self.idle(lambda planner: planner.tokens == 1 or self._runs())
-        await self.idle(lambda planner: planner.tokens == 0)
+        if self.kind == "triton":
+            await self.turn(lambda: self.engine._calls._out)
+            await self.engine.check()  # behind the slow call on the same connection
+        else:
+            await self.turn(lambda: self.waiting == 1 or self.runs)
+            await self.turn(lambda: self.waiting == 0)
         return slow
 
-    def _runs(self) -> bool:
+    @property
+    def waiting(self) -> int:
+        """Tokens that take up room in the queue."""
+        if self.kind == "triton":
+            return self.engine._joiner.tokens
+        return self.onnx._batcher._planner.tokens
+
+    @property
+    def held(self) -> int:
+        """Tokens of the slow batch that still take up room while it runs."""
+        return 1 if self.kind == "triton" else 0
+
+    @property
+    def runs(self) -> bool:
+        if self.kind == "triton":
+            return bool(self.engine._calls._out)
         return self.onnx._batcher._running > 0
 
-    async def idle(self, reached) -> None:
-        """Let the loop turn until `reached(planner)` holds; the test's timeout is the bound."""
+    async def turn(self, reached) -> None:
+        """Let the loop turn until `reached()` holds; the timeout is the bound."""
         async with asyncio.timeout(10):
-            while not reached(self.onnx._batcher._planner):
+            while not reached():
                 await asyncio.sleep(0)
 
 
-@pytest.fixture(scope="module", params=["onnx", "remote"])
+@pytest.fixture(scope="module", params=KINDS)
 def bench(request, tmp_path_factory):
+    need(request.param)
     bench = Bench(request.param, tmp_path_factory.mktemp("engine"))
     yield bench
     bench.close()
@@ -142,7 +215,7 @@ def test_each_caller_gets_exactly_its_own_rows(bench, calls):
     async def scenario():
         async with asyncio.timeout(30):
             right = await asyncio.gather(*(call(*each) for each in calls))
-        await bench.idle(lambda planner: planner.tokens == 0)
+        await bench.turn(lambda: bench.waiting == 0)
         return right
 
     assert all(bench.run(scenario()))
@@ -164,7 +237,7 @@ def test_a_call_owns_the_memory_of_its_rows(bench):
 
 
 def test_check_names_the_models_served(bench):
-    assert bench.run(bench.engine.check()) == (ModelId("tiny", "1", "0" * 64),)
+    assert bench.run(bench.engine.check()) == (bench.model.id,)
 
 
 def test_it_says_whether_rows_stay_in_this_process(bench):
@@ -196,9 +269,9 @@ def test_a_call_larger_than_the_whole_queue_is_refused_for_good(bench):
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(bench):
     async def scenario():
         slow = await bench.busy()
-        rows = [[4] * 64] * (QUEUE_TOKENS // 64)
+        rows = [[4] * 64] * (QUEUE_TOKENS // 64 - 1) + [[4] * (64 - bench.held)]
         filling = asyncio.create_task(bench.infer(*rows))
-        await bench.idle(lambda planner: planner.tokens == QUEUE_TOKENS)
+        await bench.turn(lambda: bench.waiting == QUEUE_TOKENS)
         with pytest.raises(Overloaded) as refusal:
             await bench.infer([4])
         assert not slow.done()
@@ -217,11 +290,11 @@ def test_a_caller_that_left_is_dropped_before_its_batch_runs(bench):
         slow = await bench.busy()
         leaver = asyncio.create_task(bench.infer([NAN_ID]))
         stayer = asyncio.create_task(bench.infer([5]))
-        await bench.idle(lambda planner: planner.tokens == 2)
+        await bench.turn(lambda: bench.waiting == 2 + bench.held)
         leaver.cancel()
         with suppress(asyncio.CancelledError):
             await leaver
-        await bench.idle(lambda planner: planner.tokens == 1)
+        await bench.turn(lambda: bench.waiting == 1 + bench.held)
         assert not slow.done()
         return (await asyncio.gather(slow, stayer))[1].tolist()
 
@@ -243,7 +316,7 @@ def test_a_deadline_ends_a_call_that_runs(bench):
     async def scenario():
         with pytest.raises(DeadlineExceeded):
             await bench.infer([SLOW_ID], timeout=0.01)
-        await bench.idle(lambda _: not bench._runs())
+        await bench.turn(lambda: not bench.runs)
 
     bench.run(scenario())
 
@@ -264,7 +337,7 @@ def test_interactive_goes_before_bulk(bench):
 
         # More bulk rows than one batch takes, so that the interactive row cannot just ride along.
         bulk = asyncio.create_task(note("bulk", *[[4]] * 500, priority=Priority.BULK))
-        await bench.idle(lambda planner: planner.tokens == 500)
+        await bench.turn(lambda: bench.waiting == 500 + bench.held)
         quick = asyncio.create_task(note("interactive", [5], priority=Priority.INTERACTIVE))
         await asyncio.gather(slow, bulk, quick)
         return order
@@ -274,13 +347,14 @@ def test_interactive_goes_before_bulk(bench):
 
 def test_close_ends_calls_in_flight(tmp_path, request):
     """Whoever waits when the engine closes is told so, and so is whoever comes later."""
-    for kind in ("onnx", "remote"):
+    for kind in KINDS:
+        need(kind)
         bench = Bench(kind, tmp_path)
 
         async def scenario(bench=bench):
             slow = await bench.busy()
             waiting = asyncio.create_task(bench.infer([4]))
-            await bench.idle(lambda planner: planner.tokens == 1)
+            await bench.turn(lambda bench=bench: bench.waiting == 1 + bench.held)
             await bench.engine.close()
             with pytest.raises(EngineUnavailable) as refusal:
                 await waiting

@@ -69,6 +69,8 @@ class Gateway:
     home: Path
     url: str = ""
     metrics_url: str = ""
+    grpc: str = ""
+    """HOST:PORT, where it was started with `--grpc-port`."""
 
     @property
     def state(self) -> Path:
@@ -219,4 +221,6 @@ def await_ready(found: Gateway) -> None:
         return lines[-1].split() if lines and lines[-1].endswith("\n") else []
 
     words = until(line, 60, "ready")
-    found.url, found.metrics_url = words[1], words[3]
+    found.url, found.metrics_url = words[1], words[words.index("metrics") + 1]
+    if "grpc" in words:
+        found.grpc = words[words.index("grpc") + 1]

@@ -27,6 +27,21 @@ BODIES = {
     "unknown field": (b'{"model":"sentiment","text":"fine","polcy":"x"}', 422, "body-invalid"),
     "missing field": (b'{"model":"sentiment"}', 422, "body-invalid"),
     "field of another type": (b'{"model":"sentiment","text":7}', 422, "body-invalid"),
+    "a field twice": (
+        b'{"model":"sentiment","text":"fine","policy":"safe_harbor","policy":"limited_data_set"}',
+        422,
+        "body-invalid",
+    ),
+    "a field twice, by an escape": (
+        b'{"model":"sentiment","text":"fine","t\\u0065xt":"other"}',
+        422,
+        "body-invalid",
+    ),
+    "a field twice, deep inside": (
+        b'{"model":"sentiment","text":{"a":[{"b":1,"b":2}]},"text":"fine"}',
+        422,
+        "body-invalid",
+    ),
     "no object": (b'["fine"]', 422, "body-invalid"),
     "10 MB": (b'{"model":"sentiment","text":"' + b"x" * 10_000_000 + b'"}', 413, "body-too-large"),
     "long text": (b'{"model":"sentiment","text":"' + b"x" * 300_000 + b'"}', 413, "text-too-long"),

@@ -40,6 +40,7 @@ from wardgate.errors import (
     TooManyInFlight,
 )
 from wardgate.flow import CLIENT_LEFT, Ask, Flow, Head, ServedModel
+from wardgate.registry.standing import Goal
 from wardgate.telemetry import IN_FLIGHT, Hops
 from wardgate.types import (
     PHI,
@@ -55,7 +56,7 @@ from wardgate.types import (
     RequestContext,
     Span,
 )
-from wardgate.web.app import Served
+from wardgate.web.served import Prepared, Rule, Served
 
 CALLER = Principal(
     issuer="https://id.example",
@@ -71,6 +72,11 @@ CLEAN = Deidentified(
 )
 MODEL = ModelId("sentiment", "1", "b" * 64)
 LABELS = ("negative", "positive")
+
+
+def serving(model: ServedModel, mirror=lambda *_: None, **rule) -> Served:
+    """Return what serves one model; `rule` adds a candidate."""
+    return Served({model.id.name: Rule(Prepared(model, ()), **rule)}, mirror=mirror)
 
 
 class Stage:
@@ -98,7 +104,7 @@ class Stage:
             detector=self,
             engine=self,
             recorder=self,
-            models=Served([ServedModel(MODEL, LABELS, self._tokenize, self._postprocess)]),
+            models=serving(ServedModel(MODEL, LABELS, self._tokenize, self._postprocess)),
         )
 
     def step(self, name: str) -> None:
@@ -553,7 +559,7 @@ async def test_long_texts_are_tokenized_off_the_event_loop(monkeypatch) -> None:
         lambda text: threads.append(threading.get_ident()) or Encoding(([1],)),
         stage._postprocess,
     )
-    stage.flow.models = Served([served])
+    stage.flow.models = serving(served)
     await stage.predict()
 
     async def deidentify(text, *, policy, context, deadline):
@@ -594,7 +600,7 @@ async def test_several_notes_make_one_intent_one_call_and_a_row_each(monkeypatch
 
     monkeypatch.setattr(stage, "deidentify", deidentify)
     monkeypatch.setattr(stage, "infer", infer)
-    stage.flow.models = Served([ServedModel(MODEL, LABELS, tokenize, postprocess)])
+    stage.flow.models = serving(ServedModel(MODEL, LABELS, tokenize, postprocess))
     admitted = await stage.enter()
     ask = Ask([PHI("a"), PHI("b"), PHI("c")], RequestContext(), "c" * 64, "sentiment")
     reply = await stage.flow.predict(admitted, ask)
@@ -615,3 +621,116 @@ async def test_another_version_than_the_one_that_serves_is_unknown() -> None:
         await stage.flow.predict(admitted, ask)
     admitted.leave()
     assert [refusal.reason for refusal in stage.refusals] == ["model-unknown"]
+
+
+# -- a candidate beside the model that serves -----------------------------------------------------
+
+CANDIDATE = ModelId("sentiment", "2", "d" * 64)
+
+
+class Beside(Stage):
+    """A stage with a candidate that gets every request; `broken` is what it raises."""
+
+    def __init__(self, goal=Goal.CANARY, broken=None, *, tokenize=None, **options) -> None:
+        super().__init__(**options)
+        self.mirrored: list = []
+        self.asked: list[tuple[str, float]] = []
+        self.broken = broken
+        second = ServedModel(CANDIDATE, LABELS, tokenize or self._tokenize, self._postprocess)
+        self.flow.models = serving(
+            ServedModel(MODEL, LABELS, self._tokenize, self._postprocess),
+            lambda *shown: self.mirrored.append(shown[1:]),
+            candidate=Prepared(second, ()),
+            goal=goal,
+            percent=100,
+        )
+        self.score = self.flow.models.rules["sentiment"].score
+
+    async def infer(self, model, encoding, *, deadline, priority):
+        self.asked.append((model, deadline))
+        if model == CANDIDATE.digest and self.broken is not None:
+            raise self.broken
+        return await super().infer(model, encoding, deadline=deadline, priority=priority)
+
+
+async def test_a_canary_answers_and_is_what_the_intent_names() -> None:
+    stage = Beside()
+    reply = await stage.predict()
+    assert reply.model.id == CANDIDATE
+    assert [intent.model for intent in stage.intents] == [CANDIDATE]
+    assert [outcome.model for outcome in stage.outcomes] == [None]
+    tally = stage.score.tally()
+    assert (tally.candidate.requests, tally.candidate.errors, tally.stable.requests) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (ModelOutputInvalid(), "model-output-invalid"),
+        (EngineUnavailable(reason="run-failed"), "run-failed"),
+        (DeadlineExceeded(), "deadline-exceeded"),
+        (ModelUnknown(), "model-gone"),
+        (RuntimeError("a fault"), "internal"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+async def test_a_request_that_a_canary_fails_is_answered_by_the_model_that_serves(
+    broken, reason, local
+) -> None:
+    stage = Beside(broken=broken, local=local)
+    reply = await stage.predict()
+    assert reply.model.id == MODEL
+    assert [model for model, _ in stage.asked] == [CANDIDATE.digest, MODEL.digest]
+    assert stage.asked[0][1] < stage.asked[1][1], "there is time left for the second"
+    (outcome,) = stage.outcomes
+    assert (outcome.status, outcome.reason) == (200, "ok")
+    assert (outcome.model, outcome.fallback) == (MODEL, reason)
+    tally = stage.score.tally()
+    assert (tally.candidate.requests, tally.candidate.errors) == (1, 1)
+    assert stage.flow.models.drained == 0
+    assert not stage.flow.models._leases
+
+
+async def test_a_note_that_a_canary_cannot_tokenize_is_answered_all_the_same() -> None:
+    def tokenize(text):
+        raise NoteExceedsModel
+
+    stage = Beside(tokenize=tokenize)
+    assert (await stage.predict()).model.id == MODEL
+    assert [model for model, _ in stage.asked] == [MODEL.digest]
+    assert stage.outcomes[0].fallback == "note-exceeds-model"
+
+
+async def test_what_fails_both_is_not_counted_against_the_canary() -> None:
+    stage = Beside()
+    stage.fail["infer"] = EngineUnavailable()
+    with pytest.raises(EngineUnavailable):
+        await stage.predict()
+    assert stage.score.tally().candidate.requests == 0
+    assert not stage.flow.models._leases
+
+
+async def test_a_record_that_cannot_be_written_asks_no_second_model() -> None:
+    stage = Beside(local=False)
+    stage.fail["intent durable"] = AuditUnavailable()
+    with pytest.raises(AuditUnavailable):
+        await stage.predict()
+    assert stage.score.tally().candidate.requests == 0
+
+
+async def test_a_shadow_sees_clean_text_alone_and_the_record_says_so() -> None:
+    stage = Beside(Goal.SHADOW)
+    reply = await stage.predict()
+    assert reply.model.id == MODEL
+    assert stage.mirrored == [([CLEAN.text], [reply.rows[0].prediction.label])]
+    assert [intent.obligations for intent in stage.intents] == [{"shadow:2"}]
+    assert [intent.model for intent in stage.intents] == [MODEL]
+
+
+async def test_a_model_that_is_gone_from_the_engine_is_told_as_unavailable() -> None:
+    stage = Stage()
+    stage.fail["infer"] = ModelUnknown()
+    with pytest.raises(EngineUnavailable) as told:
+        await stage.predict()
+    assert told.value.retry_after == 1.0

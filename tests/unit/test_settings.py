@@ -252,3 +252,40 @@ def test_what_was_read_once_is_not_read_again(monkeypatch, tmp_path) -> None:
     again = settings.given(read.model_dump(mode="json"))
     assert again.limits.text_chars == 5
     assert again.model_dump() == read.model_dump()
+
+
+ELSEWHERE = {"kind": "triton", "triton_url": "triton.example:8001"}
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {"kind": "triton"},
+        {"kind": "triton", "triton_url": "127.0.0.1:8001"},
+        {"kind": "triton", "triton_url": "[::1]:8001"},
+        {**ELSEWHERE, "triton_ca": "ca.pem"},
+        {**ELSEWHERE, "triton_ca": "ca.pem", "triton_cert": "c.pem", "triton_key": "k.pem"},
+        {**ELSEWHERE, "triton_insecure_plaintext": True},
+    ],
+)
+def test_a_triton_of_ones_own_or_elsewhere(engine) -> None:
+    assert Settings(engine=engine).engine.kind == "triton"
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        ELSEWHERE,  # plain text to another host
+        {"triton_url": "127.0.0.1:8001"},
+        {"kind": "triton", "triton_url": "127.0.0.1"},
+        {"kind": "triton", "triton_url": ":8001"},
+        {"kind": "triton", "triton_url": "127.0.0.1:http"},
+        {"kind": "triton", "triton_ca": "ca.pem"},
+        {**ELSEWHERE, "triton_ca": "ca.pem", "triton_cert": "c.pem"},
+        {**ELSEWHERE, "triton_insecure_plaintext": True, "triton_cert": "c", "triton_key": "k"},
+        {**ELSEWHERE, "triton_ca": "ca.pem", "triton_control": "control"},
+    ],
+)
+def test_a_triton_that_cannot_be_reached_safely_is_refused(engine) -> None:
+    with pytest.raises(ValueError, match="triton"):
+        Settings(engine=engine)

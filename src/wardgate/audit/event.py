@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from wardgate.types import Intent, Outcome, Principal, Refusal
+from wardgate.types import Intent, ModelChange, ModelId, Outcome, Principal, Refusal
 
 NO_TENANT: Final = "-"
 """Tenant of records that belong to none: starts of the gateway, callers not known."""
@@ -23,7 +23,8 @@ OUTCOME: Final = "outcome"
 REFUSALS: Final = "refusals"
 DENIAL: Final = "denial"
 START: Final = "start"
-KINDS: Final = (INTENT, OUTCOME, REFUSALS, DENIAL, START)
+CHANGE: Final = "change"
+KINDS: Final = (INTENT, OUTCOME, REFUSALS, DENIAL, START, CHANGE)
 
 
 class Entry(NamedTuple):
@@ -62,7 +63,7 @@ def intent_entry(intent: Intent, time: int) -> Entry:
         "sub": principal.subject,
     }
     if model is not None:
-        event["model"] = {"digest": model.digest, "name": model.name, "version": model.version}
+        event["model"] = _model(model)
     return _entry(principal.tenant, INTENT, intent.request_id, time, event)
 
 
@@ -77,7 +78,36 @@ def outcome_entry(outcome: Outcome, time: int) -> Entry:
         "reason": outcome.reason,
         "status": outcome.status,
     }
+    if outcome.model is not None:
+        event["model"] = _model(outcome.model)
+        event["fallback"] = outcome.fallback
     return _entry(outcome.tenant, OUTCOME, outcome.request_id, time, event)
+
+
+def change_entry(change: ModelChange, time: int) -> Entry:
+    """Return the record of one step of a change of what serves, at `time` (microseconds).
+
+    Raises ValueError where a value has no UTF-8 form.
+    """
+    principal = change.principal
+    event: dict[str, object] = {
+        "action": change.action,
+        "candidate": change.candidate and _model(change.candidate),
+        "percent": change.percent,
+        "reason": change.reason,
+        "serves": _model(change.serves),
+        "stage": change.stage,
+        "state": change.state,
+    }
+    if principal is not None:
+        event |= {
+            "client_id": principal.client,
+            "iss": principal.issuer,
+            "jti": principal.token_id,
+            "sub": principal.subject,
+        }
+    tenant = principal.tenant if principal is not None else NO_TENANT
+    return _entry(tenant, CHANGE, change.id, time, event)
 
 
 def denial_entry(refusal: Refusal, principal: Principal, time: int) -> Entry:
@@ -116,6 +146,10 @@ def refusals_entry(
 def start_entry(version: str, resumed: bool, time: int) -> Entry:
     """Return the record of a gateway process that opened the chain, at `time`."""
     return _entry(NO_TENANT, START, "", time, {"resumed": resumed, "version": version})
+
+
+def _model(model: ModelId) -> dict[str, str]:
+    return {"digest": model.digest, "name": model.name, "version": model.version}
 
 
 def _entry(tenant: str, kind: str, request_id: str, time: int, event: dict[str, object]) -> Entry:

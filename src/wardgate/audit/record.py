@@ -19,11 +19,11 @@ from collections.abc import Callable, Generator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
-from wardgate.audit.event import Entry, intent_entry, outcome_entry
+from wardgate.audit.event import Entry, change_entry, intent_entry, outcome_entry
 from wardgate.audit.refusals import Refusals
 from wardgate.errors import AuditUnavailable, Overloaded, WardgateError
 from wardgate.telemetry import AUDIT_COMMIT_SECONDS, AUDIT_RECORDS
-from wardgate.types import CheckState, Intent, Outcome, Refusal
+from wardgate.types import CheckState, Intent, ModelChange, Outcome, Refusal
 
 REFUSALS_SECONDS: Final = 10.0
 """One record of refusals in this time."""
@@ -166,6 +166,17 @@ class Recorder:
         except ValueError as error:
             raise AuditUnavailable(str(error), reason="audit-not-encodable") from None
         return self._put(entry, intent)
+
+    def change(self, change: ModelChange) -> Ticket:
+        """Queue a step of a change of what serves; it may be taken once the ticket is durable.
+
+        Raises AuditUnavailable where the recorder is closed or the step cannot be written down.
+        """
+        try:
+            entry = change_entry(change, self._clock())
+        except ValueError as error:
+            raise AuditUnavailable(str(error), reason="audit-not-encodable") from None
+        return self._put(entry)
 
     def refusal(self, refusal: Refusal) -> None:
         """Count a call turned away. Never blocks, never fails, takes bounded room."""

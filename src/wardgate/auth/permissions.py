@@ -45,6 +45,20 @@ def may_infer(principal: Principal, model: str) -> bool:
     return f"infer:{model}" in principal.scopes
 
 
+def may_see(principal: Principal, model: str) -> bool:
+    """Whether the principal may read what this model says of itself."""
+    return (
+        may_infer(principal, model)
+        or may_tensor(principal, model)
+        or Permission.MODELS_READ.value in principal.scopes
+    )
+
+
+def may_tensor(principal: Principal, model: str) -> bool:
+    """Whether the principal may run this model on tensors."""
+    return f"tensor:{model}" in principal.scopes
+
+
 def may_deidentify(principal: Principal, policy: str) -> bool:
     """Whether the principal holds the scope of this policy."""
     return f"deid:{policy}" in principal.scopes or (
@@ -64,6 +78,11 @@ def permit(principal: Principal, permission: Permission) -> None:
             held = any(scope.startswith("infer:") for scope in principal.scopes)
         case Permission.DEID:
             held = any(scope == "deid" or scope.startswith("deid:") for scope in principal.scopes)
+        case Permission.RUN | Permission.METADATA:
+            held = any(scope.startswith(("infer:", "tensor:")) for scope in principal.scopes) or (
+                permission is Permission.METADATA
+                and Permission.MODELS_READ.value in principal.scopes
+            )
         case Permission.MODELS_READ | Permission.MODELS_WRITE | Permission.AUDIT_READ:
             held = permission.value in principal.scopes
         case _:

@@ -17,7 +17,7 @@ _COMMANDS = {
     "predict": "wardgate.cli.predict:predict",
     "deid": "wardgate.cli.deid:deid",
     "audit": "wardgate.cli.audit:audit",
-    "models": "wardgate.cli.models:models",
+    "models": "wardgate.cli.rollout:models",
     "_child": "wardgate.cli.serve:child",
 }
 """Where each command lies; loaded when it is called, so that `--help` is quick."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import IO
 
 import click
 
+from wardgate.cli.jsonl import Broken, Lines, check_distinct, dump, parse
 from wardgate.deid.deidentify import Deidentifier
 from wardgate.errors import WardgateError
 
@@ -51,16 +51,16 @@ def _read(file: Path) -> bytes:
 
 def _lines(detector: Deidentifier, source: Path, target: Path) -> None:
     """De-identify a JSONL file line by line; a bad line is named, left out, and exits with 1."""
-    if target.exists() and source.exists() and source.samefile(target):
-        raise click.UsageError("IN and OUT are the same file.")
+    check_distinct(source, target)
     broken = 0
     try:
-        with source.open("rb") as lines, target.open("w", encoding="utf-8") as out:
-            for number, line in enumerate(lines, start=1):
-                fault = _line(detector, line, out) if line.strip() else None
+        with source.open("rb") as file, target.open("wb") as out:
+            lines = Lines(file)
+            for line in lines:
+                fault = _line(detector, line, out) if line is None or line.strip() else None
                 if fault is not None:
                     broken += 1
-                    click.echo(f"line {number}: {fault}", err=True)
+                    click.echo(f"line {lines.line}: {fault}", err=True)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}.") from None
     if broken:
@@ -68,32 +68,17 @@ def _lines(detector: Deidentifier, source: Path, target: Path) -> None:
         sys.exit(1)
 
 
-def _line(detector: Deidentifier, line: bytes, out: IO[str]) -> str | None:
+def _line(detector: Deidentifier, line: bytes | None, out: IO[bytes]) -> str | None:
     """De-identify one line; return why it could not be done, without a word of it."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return "not JSON"
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        return 'expected a JSON object with "text"'
-    try:
+        record = parse(line)
         found = detector.deidentify(record["text"])
-    except WardgateError as error:
+        record["deidentified"] = found.text
+        record["spans"] = [
+            {"start": s.start, "end": s.end, "label": s.label, "score": s.score}
+            for s in found.spans
+        ]
+        out.write(dump(record) + b"\n")
+    except (Broken, WardgateError) as error:
         return error.detail
-    record["deidentified"] = found.text
-    record["spans"] = [
-        {"start": s.start, "end": s.end, "label": s.label, "score": s.score} for s in found.spans
-    ]
-    written = json.dumps(record, ensure_ascii=False)
-    if not _is_utf8(written):  # a lone surrogate has no UTF-8 form; its escape has
-        written = json.dumps(record)
-    out.write(written + "\n")
     return None
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import click
 import uvloop
 
+from wardgate.corefiles import forbid_core_files
 from wardgate.settings import Settings, load
 from wardgate.web import child as children
-from wardgate.web.process import forbid_core_files, log_to_stderr
+from wardgate.web.process import log_to_stderr
 from wardgate.web.run import Addresses, run
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -21,8 +22,12 @@ _file = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OPTIONS = (
     click.option("--host", help="Address to listen on.  [default: 127.0.0.1]"),
     click.option("--port", type=int, help="HTTP port, 0 for a free one.  [default: 8080]"),
+    click.option("--grpc-port", type=int, help="gRPC port, 0 for a free one.  [default: no gRPC]"),
     click.option("--metrics-port", type=int, help="Port of /metrics.  [default: a free one]"),
-    click.option("--engine", type=click.Choice(["onnx"]), help="How models run.  [default: onnx]"),
+    click.option(
+        "--engine", type=click.Choice(["onnx", "triton"]), help="How models run.  [default: onnx]"
+    ),
+    click.option("--triton-url", help="HOST:PORT of a Triton that runs elsewhere."),
     click.option("--workers", type=int, help="Gateway processes.  [default: 1]"),
     click.option("--tls-cert", type=_file, help="PEM file of the certificate chain."),
     click.option("--tls-key", type=_file, help="PEM file of the private key."),
@@ -48,8 +53,13 @@ def settings_from(flags: dict[str, Any]) -> Settings:
     tree: dict[str, Any] = {}
     if "state" in given:
         tree["state"] = given.pop("state")
-    if "engine" in given:
-        tree["engine"] = {"kind": given.pop("engine")}
+    engine = {
+        setting: given.pop(flag)
+        for flag, setting in (("engine", "kind"), ("triton_url", "triton_url"))
+        if flag in given
+    }
+    if engine:
+        tree["engine"] = engine
     if given:
         tree["server"] = given
     return load(**tree)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from wardgate.deid import patterns
 from wardgate.deid.context import has_any, last_word
@@ -23,6 +23,11 @@ _LIVED = re.compile(r"(?: is |was |aged |at |lived )\Z")
 _NOT_DATE_SIGNS = frozenset("-%'\"+")
 _LINE_DATE = re.compile(r"[ ]?[:-][ \n]")
 _SCALES = frozenset({2, 3, 4, 5, 6, 10})
+_WORD = re.compile(r"[a-z]{3,}")
+_DAY_RANGE = re.compile(r"[0-9]{1,2}-[0-9]{1,2}")
+_NUMBER = re.compile(r"[0-9]+")
+_NOT_DIGITS = re.compile(r"[^0-9]")
+_FOUR_DIGITS = re.compile(r"[12][0-9]{3}")
 _SPLIT = re.compile(r"[ ]?[-/.][ ]?")
 _BIRTH = re.compile(
     r"(?:\bd\.?o\.?b|birth|\bborn|\bb\.|\byob)[a-z ]{0,16}[^a-z0-9]{0,4}(?:on |in |is |was )?\Z"
@@ -70,6 +75,14 @@ _AGE_WINDOW = 24
 _MOST_LIKELY_AGE = 125
 _WINDOW = 28
 MAX_YEAR = 2100
+_YEARS = re.compile(
+    r"[12](?<![0-9].)[0-9]{3}(?![0-9])"
+    r"|[0-9](?<![0-9].)[0-9]?[/.-][0-9]{1,2}[/.-](?P<numbers>[0-9]{2})(?![0-9])"
+    r"|[/-](?<=(?:jan|feb|mar|apr|may|jun|jul|aug|sep|ept|oct|nov|dec|ary|rch|ril|une|uly|ust|ber).)"
+    r"(?P<month>[0-9]{2})(?![0-9])"
+    r"|'(?P<short>[0-9]{2})(?![0-9])"
+)
+"""What may be a year in lowered text, of four digits or of two."""
 _NO_YEAR = (0, 0, 0, False)
 _SHORTEST_MONTH = 28
 
@@ -99,6 +112,23 @@ def full_year(short: int, reference: dt.date | None, *, birth: bool) -> int:
 def _birth(lowered: str, start: int) -> bool:
     near = lowered[start - _WINDOW if start > _WINDOW else 0 : start]
     return "b" in near and _BIRTH.search(near) is not None
+
+
+def measured(forms: Iterable[str], given: dt.date, today: dt.date) -> dt.date:
+    """Return the date to measure ages against where a caller says that the note is of `given`.
+
+    A note that holds a later year is not of that date, or speaks of a time after it. Ages are then
+    measured against today, as where no date is given: else a false old date would keep a year that
+    shows an age over 89. A number that only looks like a year does the same. What may be a year
+    after today proves nothing.
+    """
+    for form in forms:
+        for match in _YEARS.finditer(form.lower()):
+            short = match[match.lastgroup] if match.lastgroup else None
+            year = int(match[0]) if short is None else full_year(int(short), today, birth=False)
+            if given.year < year <= today.year:
+                return today
+    return given
 
 
 def number(
@@ -177,14 +207,12 @@ def _day_month(
     text: str, lowered: str, token: str, start: int, end: int, reference: dt.date | None
 ) -> Candidate | None:
     low = token.lower()
-    found = re.search(r"[a-z]{3,}", low.replace(" of ", "    "))
-    if low[1:3].lstrip("0123456789")[:1] == "-" and (
-        span := re.match(r"[0-9]{1,2}-[0-9]{1,2}", low)
-    ):
+    found = _WORD.search(low.replace(" of ", "    "))
+    if low[1:3].lstrip("0123456789")[:1] == "-" and (span := _DAY_RANGE.match(low)):
         return (start, end, E.DATE, 0.9, (_year_in(token[span.end() :]), 0, 0, False))
     if found is None:
         return None
-    month, day = _MONTHS[found[0][:3]], int(re.match(r"[0-9]+", low)[0])  # type: ignore[index]
+    month, day = _MONTHS[found[0][:3]], int(_NUMBER.match(low)[0])  # type: ignore[index]
     if not exists(0, month, day) or day == 0:
         return None
     word = text[start + found.start() : start + found.end()]
@@ -197,7 +225,7 @@ def _day_month(
     ):
         return None
     birth = _birth(lowered, start)
-    digits = re.sub(r"[^0-9]", "", tail)
+    digits = _NOT_DIGITS.sub("", tail)
     year = 0
     if len(digits) == 4:
         year = int(digits)
@@ -209,7 +237,7 @@ def _day_month(
 
 
 def _year_in(text: str) -> int:
-    found = re.search(r"[12][0-9]{3}", text)
+    found = _FOUR_DIGITS.search(text)
     return int(found[0]) if found else 0
 
 
@@ -271,11 +299,14 @@ def _lone_month(text: str, lowered: str, word: str, start: int, end: int) -> boo
     return not word.isupper() or left
 
 
-def years(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candidate]:
+def years(
+    text: str, lowered: str, reference: dt.date | None, until: int = MAX_YEAR
+) -> Iterator[Candidate]:
     """Yield years that stand alone and show an age over 89 on the reference date.
 
     In a line of birth (`DOB: 1936`) a year that shows it for certain goes; elsewhere (`born in
-    1936`, `since 1936`) one that may. With no reference date every such year goes.
+    1936`, `since 1936`) one that may. With no reference date every such year goes, and so does one
+    after `until`, for which there is none.
     """
     if "18" not in text and "19" not in text:
         return
@@ -285,7 +316,7 @@ def years(text: str, lowered: str, reference: dt.date | None) -> Iterator[Candid
             continue
         year = int(match[0][:4])
         sure = _birth(lowered, start) and last_word(lowered, start) not in _UNSURE_BIRTH
-        if reference is None or shows_over_89(year + sure, 0, 0, reference):
+        if reference is None or year > until or shows_over_89(year + sure, 0, 0, reference):
             yield (start, end, E.DATE, 0.8, (0, 0, 0, True))
 
 

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import compress
+
+from wardgate.deid.spans import Candidate
 
 _LAST_ASCII = 127
 _FEW = 48
+_SPARSE = 8
 _BASE: dict[int, str | None] = {code: chr(code) for code in range(128)}
 
 # Letters that NFKD does not take apart, and letters of Cyrillic and Greek that look Latin
@@ -35,12 +39,26 @@ _SIGNS = {
 }  # fmt: skip
 _LIKE |= _SIGNS
 _MARK = "\u200b"
-_INSIDE = re.compile(r"(?<=[a-z])\u200b{1,64}(?=[a-z])|(?<=[0-9])\u200b{1,64}(?=[0-9])")
-_MARK_RUNS = re.compile(_MARK + "+")
-_MARKS = re.compile(rf"(?<=\w){_MARK}{{1,64}}|{_MARK}{{1,64}}(?=\w)")
-"""Marks beside a letter or digit; between signs alone, as in an emoji, they change no word."""
+_INNER, _OUTER = "\u200c", "\u200d"
+"""In a marked text all format characters are marks, these two as well; then they stand for joints."""
+_INSIDE = re.compile(rf"{_MARK}(?:(?<=[a-z].)(?={_MARK}*+[a-z])|(?<=[0-9].)(?={_MARK}*+[0-9]))")
+"""The first mark of those that split a run of small letters or of digits."""
+_BESIDE = re.compile(
+    rf"{_MARK}(?:(?<=[A-Za-z0-9].)(?={_MARK}*+[^\s{_MARK}])"
+    rf"|(?<=[^\s{_MARK}{_INNER}].)(?={_MARK}*+[A-Za-z0-9]))"
+)
+"""The first mark of those elsewhere between a letter or digit and anything but a space.
+
+Beside a space, at an end of the text and between signs, as in an emoji, marks change no word.
+"""
 _REACH = 64
 """Code points on either side of a format character that are read again."""
+_INNERS = re.compile(rf"{_INNER}(?:[^{_INNER}]{{0,{2 * _REACH}}}+{_INNER})*+")
+_OUTERS = re.compile(rf"{_OUTER}(?:[^{_OUTER}]{{0,{2 * _REACH}}}+{_OUTER})*+")
+"""Joints that lie so near each other that what is near them is one part."""
+_WHOLE = 65_536
+_AGAIN = 1 / 32
+"""All readings of a text together: this much more than its length, or than `_WHOLE` if shorter."""
 _FIRST_CJK, _LAST_CJK = 0x2E80, 0xFDFF
 _ASTRAL_LETTERS = range(0x1D400, 0x1F1B0)
 
@@ -60,71 +78,121 @@ def fold(text: str) -> tuple[str, Index]:
     return _folded(text, _table(text))
 
 
-def readings(text: str) -> list[tuple[str, Index]]:
-    """Return every folded form of a text that detectors must read; the first is all of it.
+Ranges = list[tuple[int, int]]
 
-    A format character may hide inside a word (`Jo\u200bhn`) or stand between two (`John\u200b3/7`).
-    The whole text is read without them; what is near them is read again with each as a space, and
-    once more without those alone that split a run of small letters or of digits, if only some do. The parts read
-    again stand on lines of their own, so no span may reach over a line's end.
+
+def readings(text: str) -> tuple[list[tuple[str, Index]], Ranges]:
+    """Return every folded form of a text that detectors must read, and what they cannot read.
+
+    The first form is all of it, but for what cannot be read. A format character may hide inside a word (`Jo\u200bhn`) or stand
+    between two (`John\u200b3/7`): the first form is without them, and what is near one is read again
+    with a space in its place. Where some split a run of small letters or of digits, and others do
+    not, what is near the latter is read without the former, and what is near the former with all as
+    spaces. The parts read again stand on lines of their own, so no span may reach over a line's end.
+
+    A long text that is full of format characters would take several times as long as another. Past
+    a bound what is near them is not read at all but returned as ranges of the text, sorted and
+    disjoint; nobody knows what they hide, so the caller must take them out.
     """
     if text.isascii():
-        return [(text, None)]
+        return [(text, None)], []
     table = _table(text)
     hidden = [code for code, plain in table.items() if plain is None and is_format(chr(code))]
     if not hidden:
-        return [_folded(text, table)]
+        return [_folded(text, table)], []
     marked, at = _folded(text, table | dict.fromkeys(hidden, _MARK))
-    whole = range(len(text) + 1) if at is None else at
-    forms = [_without_marks(marked, whole)]
-    marked, index = _near(marked, whole)
-    if not marked:
-        return forms
-    forms.append((marked.replace(_MARK, " "), index))
-    joined = len(marked) - len(_INSIDE.sub("", marked))
-    if 0 < joined < marked.count(_MARK):
-        inner = {i for match in _INSIDE.finditer(marked) for i in range(*match.span())}
-        kept = [i for i in range(len(marked)) if i not in inner]
-        mixed = "".join([marked[i] for i in kept]).replace(_MARK, " ")
-        forms.append((mixed, [*(index[i] for i in kept), len(text)]))
-    return forms
+    index: Sequence[int] = range(len(text) + 1) if at is None else at
+    plain = marked.replace(_MARK, "")
+    kept = _kept(marked, _MARK, index)
+    # a constant in place of a match is put in by C
+    joints = _BESIDE.sub(_OUTER, _INSIDE.sub(_INNER, marked))
+    inner, outer = _INNER in joints, _OUTER in joints
+    if not (inner or outer):
+        return [(plain, kept)], []
+    again: list[tuple[str, Index]] = []
+    index = _kept(joints, _MARK, index)
+    joints = joints.replace(_MARK, "")
+    room = int(max(len(plain), _WHOLE) * (1 + _AGAIN)) - len(plain)
+    unread: Ranges = []
+    if inner and outer:
+        part = joints.replace(_INNER, "")
+        part, where = _near(part, _kept(joints, _INNER, index), _OUTERS, room, unread)
+        again.append((part.replace(_OUTER, " "), where))
+        room -= len(part)
+    part, where = _near(joints, index, _INNERS if inner else _OUTERS, room, unread)
+    again.append((part.replace(_OUTER, " ").replace(_INNER, " "), where))
+    unread = _joined(unread)
+    return [_without(plain, kept, unread), *again], unread
 
 
-def _without_marks(marked: str, index: Sequence[int]) -> tuple[str, Index]:
-    where: list[int] = []
-    done = 0
-    for match in _MARK_RUNS.finditer(marked):
-        where += index[done : match.start()]
-        done = match.end()
-    where += index[done:]
-    return marked.replace(_MARK, ""), where
-
-
-def _near(marked: str, index: Sequence[int]) -> tuple[str, list[int]]:
-    """Return what stands near the marks of a text, a line for each part, and its index."""
-    if marked.count(_MARK) * _REACH > len(marked) and _MARKS.search(marked):  # near all of it
-        return marked + "\n", [*index, index[-1]]
-    ranges: list[tuple[int, int]] = []
-    last = -_REACH - 1
-    for match in _MARKS.finditer(marked):
-        start, end = match.start() - _REACH, match.end() + _REACH
-        if start <= last:
-            ranges[-1] = (ranges[-1][0], end)
+def _joined(ranges: Ranges) -> Ranges:
+    """Return the ranges in order, each run of those that overlap or touch as one."""
+    joined: Ranges = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         else:
-            ranges.append((start, end))
-        last = end
+            joined.append((start, end))
+    return joined
+
+
+def _without(plain: str, index: list[int], ranges: Ranges) -> tuple[str, list[int]]:
+    """Return a form and its index with the end of a line in place of each range of the text."""
+    if not ranges:
+        return plain, index
     lines: list[str] = []
     where: list[int] = []
-    for low, high in ranges:
+    done = 0
+    for start, end in ranges:
+        low, high = bisect_left(index, start), min(bisect_left(index, end), len(plain))
+        lines.append(plain[done:low] + "\n")
+        where += index[done:low]
+        where.append(start)
+        done = high
+    lines.append(plain[done:])
+    return "".join(lines), where + index[done:]
+
+
+def _kept(marked: str, left_out: str, index: Sequence[int]) -> list[int]:
+    """Return the index of a marked text without one of its characters."""
+    if marked.count(left_out) * _SPARSE > len(marked):
+        kept = list(compress(index, map(left_out.__ne__, marked)))
+        kept.append(index[-1])
+        return kept
+    kept = []
+    done = 0
+    for cut in _all(marked, left_out):
+        kept += index[done:cut]
+        done = cut + 1
+    kept += index[done:]
+    return kept
+
+
+def _near(
+    marked: str, index: Sequence[int], marks: re.Pattern[str], room: int, unread: Ranges
+) -> tuple[str, list[int]]:
+    """Return what stands near the marks of a text, a line for each part, and its index.
+
+    At most `room` code points, the ends of lines aside; what is left over is added to `unread`.
+    """
+    lines: list[str] = []
+    where: list[int] = []
+    for match in marks.finditer(marked):
         # from one space to another, so that no word or number is cut
-        start = max(marked.rfind(" ", 0, low), 0) if low > 0 else 0
-        end = marked.find(" ", high)
+        start = max(marked.rfind(" ", 0, max(match.start() - _REACH, 0)), 0)
+        end = marked.find(" ", match.end() + _REACH)
         end = len(marked) if end < 0 else end
         if where and index[start] <= where[-1]:
-            start = bisect_right(index, where[-1])
-        lines.append(marked[start:end] + "\n")
-        where += index[start:end]
-        where.append(index[end])
+            start = min(bisect_right(index, where[-1]), end)
+        if end - start > room:
+            # what stands left of the cut is read and taken out all the same: a cut may hide a name
+            unread.append((index[max(start + room - _REACH, start)], index[end]))
+            end = start + room
+        room -= end - start
+        if end > start:
+            lines.append(marked[start:end] + "\n")
+            where += index[start:end]
+            where.append(index[end])
     return "".join(lines), [*where, index[-1]]
 
 
@@ -171,19 +239,18 @@ def _all(text: str, char: str) -> Iterator[int]:
         at = text.find(char, at + 1)
 
 
-def unfold(text: str, start: int, end: int, index: Index) -> tuple[int, int]:
-    """Map `[start, end)` of the folded text to `text`, with the marks that follow its last letter.
+def unfold(text: str, found: Iterable[Candidate], index: Sequence[int]) -> list[Candidate]:
+    """Map candidates of the folded text to `text`.
 
-    Format characters that follow stay outside.
+    Each takes in the marks that follow its last letter. Format characters that follow stay outside.
     """
-    if index is None:
-        return start, end
-    last, stop = index[end - 1] + 1, index[end]
-    if last == stop:
-        return index[start], last
-    while last < stop and not is_format(text[last]):
-        last += 1
-    return index[start], last
+    mapped: list[Candidate] = []
+    for start, end, label, score, detail in found:
+        last, stop = index[end - 1] + 1, index[end]
+        while last < stop and not is_format(text[last]):
+            last += 1
+        mapped.append((index[start], last, label, score, detail))
+    return mapped
 
 
 def _plain(char: str) -> str | None:

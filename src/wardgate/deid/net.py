@@ -14,6 +14,9 @@ from wardgate.deid.numbers import phone_label
 from wardgate.deid.spans import Candidate, Place
 from wardgate.types import EntityType as E
 
+_TAGGED = re.compile(r"\[[A-Z_]{2,13}\]\Z")
+_LONGEST_TAG = 15
+
 
 def net(text: str, lowered: str) -> Iterator[Candidate]:
     """Yield e-mail, URL, IP, file names, UDI, IBAN and long-form numbers; each family behind a gate."""
@@ -23,7 +26,9 @@ def net(text: str, lowered: str) -> Iterator[Candidate]:
             if start < match.start():
                 if "." in match[0]:
                     yield (start, match.end(), E.EMAIL, 1.0, None)
-            elif match[0].strip("@.").lower() not in TITLES:
+            elif match[0].strip("@.").lower() not in TITLES and not _TAGGED.search(
+                text, max(0, start - _LONGEST_TAG), start
+            ):  # `[NAME]@on`: a local part stood there, and what it was is gone
                 yield (match.start(), match.end(), E.OTHER_ID, 0.7, None)
     if "://" in text or "www" in lowered:
         for match in patterns.URL.finditer(text):

@@ -234,10 +234,9 @@ def before_state(text: str, parts: list[_Word], end: int, words: Gazetteer) -> C
     last = parts[stop - 1][2]
     sure = inside or (found is not None and found["zip"] is not None)
     comma = inside or text[end] == ","
-    lows = [low for _, _, low in parts[:stop]]
     for take in (3, 2, 1):
         if take <= stop:
-            name = " ".join(lows[stop - take :])
+            name = last if take == 1 else " ".join([low for _, _, low in parts[stop - take : stop]])
             if name in words.cities or name in WORLD:
                 if (
                     not sure

@@ -13,12 +13,12 @@ import datetime as dt
 import gc
 import marshal
 import os
-import resource
 import signal
 import struct
 import sys
 from typing import BinaryIO
 
+from wardgate.corefiles import forbid_core_files
 from wardgate.deid.deidentify import Deidentifier, Reference
 from wardgate.types import CleanText, Deidentified, EntityType, Replacement, Span
 
@@ -28,7 +28,8 @@ _LARGEST_FRAME = 1 << 28
 _LABELS = {label.value: label for label in EntityType}
 _NICER = 10
 """Long texts give way to the gateway, which answers short ones."""
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
 
 
 def pack_request(text: str, policy: str | None, reference: Reference) -> bytes:
@@ -94,14 +95,12 @@ def _send(sink: BinaryIO, data: bytes) -> None:
 
 def _isolate() -> None:
     """No core file, no message of Ctrl-C, no life without the parent."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_core_files()
     os.nice(_NICER)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL(None)
-            libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def main() -> None:

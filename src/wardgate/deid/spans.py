@@ -5,13 +5,13 @@ Decides which candidate wins and where everything stands afterwards. Never decid
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from functools import cache
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, repeat
 from operator import add, itemgetter, sub
 from typing import TypeVar
 
@@ -153,7 +153,14 @@ def outside(
     if not protected:
         return list(candidates)
     starts = [start for start, _ in protected]
-    return list(chain.from_iterable(_cut(c, protected, starts) for c in candidates))
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        before = bisect_left(starts, candidate[1])  # so many start before its end
+        if before and protected[before - 1][1] > candidate[0]:
+            kept += _cut(candidate, protected, starts)
+        else:
+            kept.append(candidate)
+    return kept
 
 
 def _cut(

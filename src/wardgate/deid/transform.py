@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from bisect import bisect_left
 from functools import cache
 from importlib import resources
+from operator import itemgetter
 
 from wardgate.deid.fold import is_format
 from wardgate.deid.policy import AGE_FORM, TAGS, Action, Policy
@@ -27,11 +29,16 @@ TAG = re.compile(
 
 
 def edits_of(
-    text: str, found: list[Candidate], policy: Policy, reference: dt.date | None
+    text: str,
+    found: list[Candidate],
+    policy: Policy,
+    reference: dt.date | None,
+    until: int = dt.MAXYEAR,
 ) -> list[tuple[int, int, str]]:
     """Return `(start, end, new)` for each candidate that the policy does not keep, in their order.
 
-    `reference` is the note's own date or today's; None is unknown and lets no year through.
+    `reference` is the note's own date or today's; None is unknown and lets no year through. It is
+    unknown for years after `until` too.
     """
     edits: list[tuple[int, int, str]] = []
     add = edits.append
@@ -47,7 +54,7 @@ def edits_of(
             else:
                 key = (label, detail)
                 if key not in known:
-                    known[key] = _milder(candidate, policy, reference)
+                    known[key] = _milder(candidate, policy, reference, until)
                 new = known[key]
             if new is None:
                 continue
@@ -55,7 +62,9 @@ def edits_of(
     return edits
 
 
-def _milder(candidate: Candidate, policy: Policy, reference: dt.date | None) -> str | None:
+def _milder(
+    candidate: Candidate, policy: Policy, reference: dt.date | None, until: int
+) -> str | None:
     """Return what takes the place of a candidate that is not redacted for its label alone."""
     _, _, label, _, detail = candidate
     place = detail if isinstance(detail, Place) else None
@@ -64,7 +73,7 @@ def _milder(candidate: Candidate, policy: Policy, reference: dt.date | None) -> 
         return None
     if action is Action.GENERALIZE:
         if label is EntityType.DATE:
-            if isinstance(detail, tuple):
+            if isinstance(detail, tuple) and detail[0] <= until:
                 return year_alone(detail[0], detail[1], detail[2], reference) or TAGS[label]
         elif label is EntityType.AGE:
             return AGE_FORM
@@ -79,16 +88,21 @@ def apart(
     For texts with format characters, which show nothing: `2019` beside another number would read as
     one number. A tag has its own ends.
     """
-    labels = {candidate[0]: candidate[2] for candidate in found}
     return [
-        (start, end, new if new[0] == "[" or _alone(text, start, end) else TAGS[labels[start]])
-        for start, end, new in edits
+        edit if edit[2][0] == "[" or _alone(text, edit[0], edit[1]) else _tagged(edit, found)
+        for edit in edits
     ]
 
 
 def _alone(text: str, start: int, end: int) -> bool:
     """Whether no format character stands right beside `[start, end)`."""
     return not (start and is_format(text[start - 1])) and not is_format(text[end : end + 1] or " ")
+
+
+def _tagged(edit: tuple[int, int, str], found: list[Candidate]) -> tuple[int, int, str]:
+    """Return the edit with the tag of its candidate; `found` is sorted."""
+    at = bisect_left(found, edit[0], key=itemgetter(0))
+    return (edit[0], edit[1], TAGS[found[at][2]])
 
 
 def zip3(code: str) -> str:

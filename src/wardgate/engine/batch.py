@@ -98,11 +98,10 @@ class Planner:
         bulk_age: float,
         rate: float,
     ) -> None:
-        self._lanes = {
-            model: tuple(_Lane(model, bucket, []) for bucket in plan)
-            for model, plan in buckets.items()
-        }
-        self._all = tuple(lane for lanes in self._lanes.values() for lane in lanes)
+        self._lanes: dict[str, tuple[_Lane, ...]] = {}
+        self._all: tuple[_Lane, ...] = ()
+        for model, plan in buckets.items():
+            self.add(model, plan)
         self._bulk_age = bulk_age
         self._rate = rate
         self._room = queue_tokens
@@ -112,6 +111,19 @@ class Planner:
         self.queue_tokens = queue_tokens
         self.tokens = 0
         """Tokens that wait."""
+
+    def add(self, model: str, plan: Sequence[Bucket]) -> None:
+        """Take rows of a model from now on."""
+        self._lanes[model] = tuple(_Lane(model, bucket, []) for bucket in plan)
+        self._all += self._lanes[model]
+
+    def refuse(self, model: str) -> None:
+        """Take no more rows of a model; those that wait will run."""
+        self._lanes.pop(model, None)
+
+    def forget(self, model: str) -> None:
+        """Drop a model that is refused and of which no row waits."""
+        self._all = tuple(lane for lane in self._all if lane.model != model)
 
     def push(
         self,
@@ -185,7 +197,7 @@ class Planner:
         del lane.rows[: len(rows)]
         for row in rows:
             self.tokens -= len(row.ids)
-            self._forget(row)
+            self._left(row)
         return Batch(lane.model, rows)
 
     def ran(self, batch: Batch, seconds: float, share: int) -> None:
@@ -203,7 +215,7 @@ class Planner:
         age = self._bulk_age if priority is Priority.BULK else 0.0
         return now + age - max(0.0, URGENT_SECONDS - max(0.0, deadline - now))
 
-    def _forget(self, row: Row) -> None:
+    def _left(self, row: Row) -> None:
         """Take a row that leaves for a batch out of the rows that wait for its call."""
         rows = self._waiting[row.ticket]
         del rows[row.row]

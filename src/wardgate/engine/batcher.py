@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter as Tally
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wardgate.engine.batch import Batch, Planner
+from wardgate.engine.batch import Batch, Bucket, Planner
 from wardgate.errors import DeadlineExceeded, EngineUnavailable, ModelOutputInvalid, WardgateError
 from wardgate.telemetry import BATCH_PADDING, BATCH_ROWS, QUEUE_SECONDS, QUEUE_TOKENS
 from wardgate.types import Encoding, Logits, Priority
@@ -31,13 +32,19 @@ Run = Callable[[str, Ids, Ids, int, bool], NDArray[np.float32]]
 waits, so that this run may take the whole machine.
 """
 
+_DRAIN_SECONDS = 0.01
+"""How often a model that shall go is looked at."""
+_QUIET_SECONDS = 0.0005
+"""How often the queue is looked at by whoever waits for a gap."""
+
 
 class _Call:
     """A caller that waits: its future, and its rows as they come in."""
 
-    __slots__ = ("future", "left", "logits")
+    __slots__ = ("future", "left", "logits", "model")
 
-    def __init__(self, future: asyncio.Future[Logits], rows: int, columns: int) -> None:
+    def __init__(self, model: str, future: asyncio.Future[Logits], rows: int, columns: int) -> None:
+        self.model = model
         self.future = future
         self.logits = np.empty((rows, columns), np.float32)
         self.left = rows
@@ -46,7 +53,7 @@ class _Call:
 class Batcher:
     """Runs the planner's batches on `slots` threads. `columns` is the number of labels by model.
 
-    `start` and `infer` belong to one event loop.
+    `start`, `infer`, `add` and `remove` belong to one event loop.
     """
 
     def __init__(
@@ -54,11 +61,12 @@ class Batcher:
     ) -> None:
         self._planner = planner
         self._run = run
-        self._columns = columns
+        self._columns = dict(columns)
         self._calls: dict[int, _Call] = {}  # touched by the event loop alone
         self._tickets = count(1)
         self._ready = threading.Condition(threading.Lock())  # guards what follows, and the planner
         self._running = 0
+        self._batches: Tally[str] = Tally()  # that run, by model
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, args=(slot,), name=f"engine-{slot}", daemon=True)
@@ -90,7 +98,7 @@ class Batcher:
                 ticket, model, encoding.rows, priority=priority, deadline=deadline, now=now
             )
             self._ready.notify(len(encoding.rows))
-        call = _Call(self._loop.create_future(), len(encoding.rows), self._columns[model])
+        call = _Call(model, self._loop.create_future(), len(encoding.rows), self._columns[model])
         self._calls[ticket] = call
         timer = self._loop.call_later(deadline - now, self._late, ticket)
         try:
@@ -101,6 +109,39 @@ class Batcher:
             if call.left:  # cancelled, late or failed: what still waits must not run
                 with self._ready:
                     self._planner.cancel(ticket)
+
+    def add(self, model: str, plan: Sequence[Bucket], columns: int) -> None:
+        """Take calls of a model from now on; `run` must be able to run it."""
+        self._metrics[model] = (BATCH_ROWS.labels(model), BATCH_PADDING.labels(model))
+        self._columns[model] = columns
+        with self._ready:
+            self._planner.add(model, plan)
+
+    async def remove(self, model: str) -> None:
+        """Refuse new calls of a model, and return once the last of those there are has its answer.
+
+        Each ends by its own deadline at the latest.
+        """
+        with self._ready:
+            self._planner.refuse(model)
+        while self._holds(model):  # noqa: ASYNC110 -- a rare wait
+            await asyncio.sleep(_DRAIN_SECONDS)
+        with self._ready:
+            self._planner.forget(model)
+        self._columns.pop(model, None)
+        self._metrics.pop(model, None)
+
+    def quiet(self, seconds: float) -> None:
+        """Wait until nothing waits or runs, `seconds` at most. For a thread that gives way."""
+        end = time.monotonic() + seconds
+        while (self._running or self._planner.tokens) and time.monotonic() < end:
+            time.sleep(_QUIET_SECONDS)
+
+    def _holds(self, model: str) -> bool:
+        """Whether a caller waits for the model or a batch of it runs, its callers gone or not."""
+        with self._ready:
+            running = self._batches[model] > 0
+        return running or any(call.model == model for call in self._calls.values())
 
     async def close(self) -> None:
         """Let running batches end, stop the threads, and fail the calls that are left."""
@@ -123,6 +164,8 @@ class Batcher:
                 if self._closed:
                     return
                 self._running += 1
+                if batch is not None:
+                    self._batches[batch.model] += 1
                 share = self._running
                 alone = share == 1 and self._planner.tokens == 0
             started = time.monotonic()
@@ -177,6 +220,9 @@ class Batcher:
     ) -> None:
         for ticket in expired:
             self._fail(ticket, DeadlineExceeded())
+        if batch is not None:
+            with self._ready:
+                self._batches[batch.model] -= 1
         if batch is None or outcome is None:
             return
         if isinstance(outcome, WardgateError):

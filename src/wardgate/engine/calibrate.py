@@ -114,35 +114,44 @@ def lone(shot: Shot, repeats: int = 5) -> float:
     return min(_timed(shot, 1, LOAD_SHAPE[1]) for _ in range(repeats))
 
 
-def plan(shot: Shot, max_length: int, until: float) -> tuple[Bucket, ...]:
-    """Warm and time every bucket up to `max_length`; after `until` (`perf_counter`) only warm."""
+def plan(
+    shot: Shot, max_length: int, until: float, clock: Callable[[], float] | None = None
+) -> tuple[Bucket, ...]:
+    """Warm and time every bucket up to `max_length`; after `until` (`perf_counter`) only warm.
+
+    `clock` times a run, seconds; by default that of the wall.
+    """
+    clock = clock or time.perf_counter
     found: list[Bucket] = []
     for length in edges(max_length):
         shot(1, length)
         if time.perf_counter() < until:
-            found.append(_bucket(shot, length))
+            found.append(_bucket(shot, length, clock))
             continue
-        seconds = _timed(shot, 1, length)
+        seconds = _timed(shot, 1, length, clock)
         tokens = found[-1].rows * found[-1].length if found else length
-        found.append(Bucket(length, max(1, tokens // length), seconds))
+        rows = max(1, tokens // length)
+        shot(rows, length)
+        found.append(Bucket(length, rows, seconds))
     return tuple(found)
 
 
-def _bucket(shot: Shot, length: int) -> Bucket:
+def _bucket(shot: Shot, length: int, clock: Callable[[], float]) -> Bucket:
     costs: dict[int, float] = {}
-    single = min(_timed(shot, 1, length) for _ in range(2))
+    single = min(_timed(shot, 1, length, clock) for _ in range(2))
     costs[1] = single
     rows = 2
     while rows <= BATCH_ROWS and rows * length <= BATCH_TOKENS:
         if rows * min(costs.values()) > BATCH_SECONDS:
             break
-        costs[rows] = min(_timed(shot, rows, length) for _ in range(2)) / rows
+        costs[rows] = min(_timed(shot, rows, length, clock) for _ in range(2)) / rows
         rows *= 2
     enough = NEAR * min(costs.values())
     return Bucket(length, min(size for size, cost in costs.items() if cost <= enough), single)
 
 
-def _timed(shot: Shot, rows: int, length: int) -> float:
-    start = time.perf_counter()
+def _timed(shot: Shot, rows: int, length: int, clock: Callable[[], float] | None = None) -> float:
+    clock = clock or time.perf_counter
+    start = clock()
     shot(rows, length)
-    return time.perf_counter() - start
+    return clock() - start

@@ -1,7 +1,9 @@
 """The embedded engine: ONNX Runtime on this machine's processors, behind `Engine`.
 
 At start it makes sessions from verified bytes, warms every length it will serve, times them
-(`calibrate`) and sets up the queue (`batch`, `batcher`). It refuses a graph whose inputs or outputs
+(`calibrate`) and sets up the queue (`batch`, `batcher`). Later models come and go beside those that
+serve: their sessions are warmed one shape at a time, in the gaps between batches, by a thread that
+gives way to all others. It refuses a graph whose inputs or outputs
 are not those of the manifest, and a model whose warm-up output is not finite or not of its shape.
 
 Padding is id 0 under mask 0. A graph quantised with one activation scale for the whole batch lets
@@ -12,8 +14,12 @@ touched by that. Graphs with a scale for each row have no such effect.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -22,7 +28,7 @@ from numpy.typing import NDArray
 
 from wardgate.engine import cpus
 from wardgate.engine.base import ServedModel
-from wardgate.engine.batch import Planner
+from wardgate.engine.batch import Bucket, Planner
 from wardgate.engine.batcher import Batcher, Ids, valid
 from wardgate.engine.calibrate import (
     LONE_GAIN,
@@ -44,12 +50,16 @@ TIMING_SECONDS = 2.4
 """For timing all models; making sessions and warming comes on top."""
 LOAD_SECONDS = 0.1
 """For each of two looks at each way to share out the processors."""
+_GIVES_WAY = 10
+"""Nice value of the thread that warms a model while others serve."""
+_GAP_SECONDS = 0.05
+"""How long a shape waits for a gap before it is warmed all the same."""
 
 onnxruntime.disable_telemetry_events()
 
 
 class OnnxEngine:
-    """`models` by name. `sessions` and `threads` of 0 let the warm-up choose.
+    """`models` by digest. `sessions` and `threads` of 0 let the warm-up choose.
 
     `queue_tokens` may wait at most; after `bulk_age_seconds` a bulk row is as urgent as an
     interactive one.
@@ -67,12 +77,14 @@ class OnnxEngine:
         bulk_age_seconds: float = 2.0,
     ) -> None:
         self._models = dict(models)
-        self._served = tuple(model.id for model in self._models.values())
+        self._served = {key: model.id for key, model in self._models.items()}
         self._columns = {name: len(model.labels) for name, model in self._models.items()}
         self._sessions, self._threads = sessions, threads
         self._queue_tokens, self._bulk_age = queue_tokens, bulk_age_seconds
         self._runs: dict[str, _Runs] = {}
         self._batcher: Batcher | None = None
+        self._layout, self._wide = Layout(1, 1), 0
+        self._changing = asyncio.Lock()
 
     async def start(self) -> Calibration:
         """Make sessions, warm and time them, and take calls. Takes a few seconds, in a thread.
@@ -87,6 +99,7 @@ class OnnxEngine:
             bulk_age=self._bulk_age,
             rate=calibration.rate,
         )
+        self._layout, self._wide = calibration.layout, calibration.wide
         self._models.clear()  # the graphs' bytes; the sessions hold what they need of them
         self._batcher = Batcher(
             planner, self._run, slots=calibration.layout.sessions, columns=self._columns
@@ -106,7 +119,40 @@ class OnnxEngine:
         """As `Engine.check`."""
         if self._batcher is None:
             raise EngineUnavailable(retry_after=1.0)
-        return self._served
+        return tuple(sorted(self._served.values(), key=lambda served: served.name))
+
+    async def load(self, model: ServedModel) -> None:
+        """As `Loader.load`."""
+        key = model.id.digest
+        async with self._changing:
+            if key in self._served:
+                return
+            batcher = self._batcher
+            if batcher is None:
+                raise EngineUnavailable(retry_after=1.0)
+            stop = threading.Event()
+            aside = ThreadPoolExecutor(1, "engine-load", initializer=_give_way)
+            try:
+                # Threads of a session take over the priority of the one that makes it, for good.
+                single = self._layout.threads == 1 and not self._wide
+                maker = aside if single else None
+                loop = asyncio.get_running_loop()
+                runs = await loop.run_in_executor(maker, _Runs, model, self._layout, self._wide)
+                plan = await loop.run_in_executor(aside, _warmed, runs, model, batcher, stop)
+            finally:  # whoever gave up does not wait for the shape that runs
+                stop.set()
+                aside.shutdown(wait=False)
+            self._runs[key] = runs
+            batcher.add(key, plan, len(model.labels))
+            self._served[key] = model.id
+
+    async def unload(self, digest: str) -> None:
+        """As `Loader.unload`."""
+        async with self._changing:
+            if self._batcher is None or self._served.pop(digest, None) is None:
+                return
+            await self._batcher.remove(digest)
+            del self._runs[digest]
 
     async def close(self) -> None:
         """As `Engine.close`."""
@@ -130,7 +176,7 @@ class OnnxEngine:
             runs = _Runs(model, layout, wide)
             until = started + TIMING_SECONDS * (index + 1) / len(self._models)
             buckets[name] = plan(runs.shot(0), model.max_length, until)
-            runs.warm([bucket.length for bucket in buckets[name]])
+            runs.warm(buckets[name])
             self._runs[name] = runs
         seconds = time.perf_counter() - started
         return Calibration(processors, layout, wide, buckets, rate, seconds)
@@ -160,6 +206,7 @@ class _Runs:
 
     def __init__(self, model: ServedModel, layout: Layout, wide: int) -> None:
         self._columns = len(model.labels)
+        self._threads = layout.threads
         count = 1 if layout.threads == 1 else layout.sessions
         self._slots = [_session(model, layout.threads) for _ in range(count)]
         self._wide = _session(model, wide) if wide else None
@@ -176,17 +223,66 @@ class _Runs:
         """Return a function that runs a batch of a given shape in `slot`."""
         return partial(self._shot, slot, alone=False)
 
-    def warm(self, lengths: Sequence[int]) -> None:
-        """Run one row of each length in every session that has not run it yet."""
-        for length in lengths:
+    @property
+    def single(self) -> bool:
+        """Whether a run is all in its caller's thread."""
+        return self._threads == 1
+
+    def warm(self, buckets: Sequence[Bucket], gap: Callable[[], None] = lambda: None) -> None:
+        """Run the smallest and largest batch of each bucket in every session but the first.
+
+        The first has run them when it was timed. `gap` is called before each run.
+        """
+        for bucket in buckets:
             for slot in range(1, len(self._slots)):
-                self._shot(slot, 1, length, alone=False)
-            self._shot(0, 1, length, alone=True)
+                for rows in sorted({1, bucket.rows}):
+                    gap()
+                    self._shot(slot, rows, bucket.length, alone=False)
+            if self._wide is not None:
+                gap()
+                self._shot(0, 1, bucket.length, alone=True)
 
     def _shot(self, slot: int, rows: int, length: int, *, alone: bool) -> None:
         ids = np.ones((rows, length), np.int64)
         if not valid(self.run(ids, ids, slot, alone=alone), rows, self._columns):
             raise ModelOutputInvalid("The model gave no valid output when it was warmed up.")
+
+
+def _warmed(
+    runs: _Runs, model: ServedModel, batcher: Batcher, stop: threading.Event
+) -> tuple[Bucket, ...]:
+    """Time and warm a model beside those that serve; in a thread that gives way.
+
+    Raises EngineUnavailable where `stop` is set before it is done.
+    """
+    waited = 0.0
+
+    def gap() -> None:
+        nonlocal waited
+        if stop.is_set():
+            raise EngineUnavailable
+        began = time.perf_counter()
+        batcher.quiet(_GAP_SECONDS)
+        waited += time.perf_counter() - began
+
+    def shot(rows: int, length: int) -> None:
+        gap()
+        run(rows, length)
+
+    def clock() -> float:
+        # A run in this thread alone is timed by the processor it took: others go first.
+        return time.thread_time() if runs.single else time.perf_counter() - waited
+
+    run = runs.shot(0)
+    found = plan(shot, model.max_length, time.perf_counter() + TIMING_SECONDS, clock)
+    runs.warm(found, gap)
+    return found
+
+
+def _give_way() -> None:
+    """Lower the calling thread's priority, where the system knows one for each thread (Linux)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GIVES_WAY)
 
 
 def _session(model: ServedModel, threads: int) -> onnxruntime.InferenceSession:
@@ -199,6 +295,10 @@ def _session(model: ServedModel, threads: int) -> onnxruntime.InferenceSession:
     # Spinning threads would take the processor from the event loop and the audit writer.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # Weights outside the verified bytes would be read from the working folder.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", os.devnull
+    )
     try:
         session = onnxruntime.InferenceSession(
             model.graph, options, providers=["CPUExecutionProvider"]

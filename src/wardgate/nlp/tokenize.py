@@ -14,7 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import tokenizers
 
-from wardgate.errors import ManifestInvalid, NoteExceedsModel
+from wardgate.errors import ManifestInvalid, ModelOutputInvalid, NoteExceedsModel
 from wardgate.types import CleanText, Encoding
 
 
@@ -45,9 +45,16 @@ class Tokenizer:
         """Return the rows of `text`, special tokens included, each of 1..max_length ids.
 
         The native call releases the interpreter lock: a long text may run in a thread.
-        Raises NoteExceedsModel where the note needs windows and the model has no rule for them.
+        Raises NoteExceedsModel where the note needs windows and the model has no rule for them,
+        ModelOutputInvalid where the library fails, as it does on a pattern that backtracks for
+        too long.
         """
-        (encoded,) = self._native.encode_batch_fast([text], add_special_tokens=False)
+        try:
+            (encoded,) = self._native.encode_batch_fast([text], add_special_tokens=False)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 -- a panic of the library is no Exception
+            raise ModelOutputInvalid("The model's tokenizer failed.") from None
         ids = encoded.ids
         if len(ids) <= self._room:
             return Encoding(([*self._first, *ids, *self._last],))

@@ -2,36 +2,51 @@
 
 Decides nothing about the files themselves: `registry/store.py` holds them against the sizes and
 digests that stand here. It refuses an unknown field, a field twice, a wrong type, a file name that
-could leave the model's folder, a model without golden examples, any tensor but the task's.
-The digest is the SHA-256 of the manifest's bytes as stored: it covers every file by its own digest.
+could leave the model's folder, a text model without golden examples or with any tensor but its
+task's, and a tensor model that does not say `phi_free`. The digest is the SHA-256 of the manifest's
+bytes as stored: it covers every file by its own digest.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from wardgate.errors import ManifestInvalid
+from wardgate.registry import golden
+from wardgate.registry.fields import Fields, integer, read
+from wardgate.registry.golden import Golden, TensorGolden, TokenGolden
 from wardgate.types import ModelId
 
 FORMAT = 1
 """The only format there is."""
 MANIFEST_BYTES = 1 << 20
 """Largest manifest, bytes."""
-GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
-"""Files that every text model has."""
+FILE_BYTES = 1 << 34
+"""Largest file of a model, bytes."""
+MANIFEST, SIGNATURE = "manifest.json", "signature.json"
+"""Files beside a model's own, which no manifest may list."""
+GRAPH, TOKENIZER, CARD = "model.onnx", "tokenizer.json", "README.md"
+"""The graph, which every model has; the tokenizer of a text model; the model card."""
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+DTYPES = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+          "FP16", "FP32", "FP64")  # fmt: skip
+"""Element types by their names in the Open Inference Protocol. BYTES is not among them: a tensor
+model takes no text."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_TENSOR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:-]{0,127}")
 _PRECISION = re.compile(r"fp32|fp16|bf16|int8")
+_WHO = re.compile(r"[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]{1,200}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_MISSING = object()
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+
+Kind = Literal["text", "tensor"]
+Task = Literal["text-classification", "token-classification"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +63,13 @@ class Tensor:
 
     name: str
     dtype: str
+    """One of `DTYPES`."""
     shape: tuple[str | int, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape as the Open Inference Protocol writes it: -1 for an open dimension."""
+        return tuple(-1 if isinstance(size, str) else size for size in self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +82,12 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
-    """An example that must come out right before the model takes traffic."""
+class Quantised:
+    """How often the int8 graph gave the label of the fp32 graph, on a sample."""
 
-    text: str
-    label: str
-    score: float
-    """Softmax score of `label`, within `tolerance`."""
-    tolerance: float
+    compared: int
+    """Texts, or tokens for a token classifier."""
+    agreed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +96,32 @@ class Manifest:
 
     name: str
     version: str
-    task: Literal["text-classification"]
+    kind: Kind
+    """`text`: reached through text alone. `tensor`: a caller's own tensors are its input."""
+    phi_free: bool
+    """Whoever signs says that its inputs hold no PHI. Tensor models have it, text models not."""
+    task: Task | None
+    """None for a tensor model."""
     precision: str
+    quantised: Quantised | None
     files: Mapping[str, FileEntry]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     labels: tuple[str, ...]
+    """In the order of the logits; empty for a tensor model."""
     max_length: int
-    """Longest row, tokens with the special ones."""
+    """Longest row, tokens with the special ones; 0 for a tensor model."""
     windows: Windows | None
     """None refuses a note past `max_length`; a note is never cut."""
     golden: tuple[Golden, ...]
+    """Examples of a text classifier."""
+    token_golden: tuple[TokenGolden, ...]
+    """Examples of a token classifier."""
+    tensor_golden: tuple[TensorGolden, ...]
+    """Examples of a tensor model, which may have none."""
     added_by: str
+    added_at: str
+    """UTC, `YYYY-MM-DDThh:mm:ssZ`."""
     digest: str
     """SHA-256 of the manifest's bytes, hex."""
 
@@ -105,204 +138,142 @@ def parse(raw: bytes) -> Manifest:
     """
     if len(raw) > MANIFEST_BYTES:
         raise ManifestInvalid(f"The manifest is larger than {MANIFEST_BYTES} bytes.")
-    try:
-        tree = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise ManifestInvalid("The manifest is not JSON in UTF-8.") from None
-    return _manifest(_Fields(tree, "manifest"), hashlib.sha256(raw).hexdigest())
-
-
-def _manifest(top: _Fields, digest: str) -> Manifest:
-    top.take("format", f"{FORMAT}", lambda value: _integer(value) and value == FORMAT)
-    labels = top.texts("labels", "at least two different labels", least=2)
-    manifest = Manifest(
-        name=top.text("name", _NAME, "a name of a-z, 0-9, '-' and '_', at most 64 long"),
-        version=top.text("version", _VERSION, "a version such as '1' or '1.2.0'"),
-        task=cast(
-            "Literal['text-classification']",
-            top.take("task", "'text-classification'", lambda value: value == "text-classification"),
-        ),
-        precision=top.text(
-            "precision", re.compile(r"fp32|fp16|bf16|int8"), "fp32, fp16, bf16, int8"
-        ),
-        files=_files(top),
-        inputs=_tensors(top, "inputs", _expected_inputs()),
-        outputs=_tensors(top, "outputs", (Tensor("logits", "float32", ("batch", len(labels))),)),
-        labels=labels,
-        max_length=top.whole("max_length", least=8, most=8192),
-        windows=_windows(top),
-        golden=_golden(top, labels),
-        added_by=top.text("added_by", re.compile(r".{1,200}"), "who added the model, on one line"),
-        digest=digest,
-    )
+    top = read(raw, "manifest")
+    manifest = _manifest(top, hashlib.sha256(raw).hexdigest())
     top.end()
     return manifest
 
 
-def _expected_inputs() -> tuple[Tensor, ...]:
-    return tuple(
-        Tensor(name, "int64", ("batch", "length")) for name in ("input_ids", "attention_mask")
+def _manifest(top: Fields, digest: str) -> Manifest:
+    top.take("format", f"{FORMAT}", lambda value: integer(value) and value == FORMAT)
+    kind = cast("Kind", top.one_of("kind", "text", "tensor"))
+    text = kind == "text"
+    phi_free = not text
+    task: Task | None = None
+    labels: tuple[str, ...] = ()
+    max_length, windows = 0, None
+    if text:
+        task = cast("Task", top.one_of("task", "text-classification", "token-classification"))
+        labels = top.texts("labels", "at least two different labels", least=2, unique=True)
+        max_length = top.whole("max_length", least=8, most=8192)
+        windows = _windows(top)
+        inputs = _tensors(top, "inputs", text_inputs())
+        outputs = _tensors(top, "outputs", text_outputs(task, len(labels)))
+    else:
+        top.take(
+            "phi_free", "true, as its inputs are not de-identified", lambda value: value is True
+        )
+        inputs, outputs = _tensors(top, "inputs", None), _tensors(top, "outputs", None)
+    examples = top.items("golden", least=1 if text else 0)
+    return Manifest(
+        name=top.text("name", NAME, "a name of a-z, 0-9, '-' and '_', at most 64 long"),
+        version=top.text("version", VERSION, "a version such as '1' or '1.2.0'"),
+        kind=kind,
+        phi_free=phi_free,
+        task=task,
+        precision=top.text("precision", _PRECISION, "fp32, fp16, bf16, int8"),
+        quantised=_quantised(top),
+        files=_files(top, (GRAPH, TOKENIZER) if text else (GRAPH,)),
+        inputs=inputs,
+        outputs=outputs,
+        labels=labels,
+        max_length=max_length,
+        windows=windows,
+        golden=golden.text_examples(examples, labels) if task == "text-classification" else (),
+        token_golden=(
+            golden.token_examples(examples, labels) if task == "token-classification" else ()
+        ),
+        tensor_golden=(
+            ()
+            if text
+            else golden.tensor_examples(
+                examples, [item.name for item in inputs], [item.name for item in outputs]
+            )
+        ),
+        added_by=top.text("added_by", _WHO, "who added the model, on one line"),
+        added_at=top.text("added_at", _TIME, "a time such as 2026-11-22T10:00:00Z"),
+        digest=digest,
     )
 
 
-def _files(top: _Fields) -> dict[str, FileEntry]:
+def text_inputs() -> tuple[Tensor, ...]:
+    """Return the inputs that every text model has."""
+    return tuple(
+        Tensor(name, "INT64", ("batch", "length")) for name in ("input_ids", "attention_mask")
+    )
+
+
+def text_outputs(task: Task, labels: int) -> tuple[Tensor, ...]:
+    """Return the one output that a text model of `labels` labels has."""
+    token = task == "token-classification"
+    shape = ("batch", "length", labels) if token else ("batch", labels)
+    return (Tensor("logits", "FP32", shape),)
+
+
+def _files(top: Fields, needed: tuple[str, ...]) -> dict[str, FileEntry]:
     found: dict[str, FileEntry] = {}
     for name, entry in top.mapping("files").items():
-        fields = _Fields(entry, f"files[{len(found)}]")
-        if not _FILE.fullmatch(name):
+        fields = Fields(entry, f"files[{len(found)}]")
+        if not _FILE.fullmatch(name) or name in (MANIFEST, SIGNATURE):
             raise ManifestInvalid(f"{fields.path}: expected a plain file name without separators.")
         found[name] = FileEntry(
             sha256=fields.text("sha256", _DIGEST, "64 lower-case hex digits"),
-            bytes=fields.whole("bytes", least=1, most=1 << 34),
+            bytes=fields.whole("bytes", least=1, most=FILE_BYTES),
         )
         fields.end()
-    for name in (GRAPH, TOKENIZER):
+    for name in needed:
         if name not in found:
             raise ManifestInvalid(f"files: expected an entry for {name}.")
     return found
 
 
-def _tensors(top: _Fields, name: str, expected: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _tensors(top: Fields, name: str, expected: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
+    """Return the tensors of a graph; `expected` are those of a task, None takes any."""
+
+    def shape_fits(value: object) -> bool:
+        return isinstance(value, list) and all(
+            (isinstance(size, str) and _TENSOR.fullmatch(size)) or (integer(size) and size > 0)
+            for size in value
+        )
+
     found = []
     for fields in top.items(name):
         found.append(
             Tensor(
-                name=fields.text("name", re.compile(r"\w{1,64}"), "a tensor's name"),
-                dtype=fields.text("dtype", re.compile(r"\w{1,16}"), "a type such as int64"),
-                shape=tuple(
-                    fields.take(
-                        "shape",
-                        "a list of names and sizes",
-                        lambda value: (
-                            isinstance(value, list)
-                            and all(isinstance(size, str) or _integer(size) for size in value)
-                        ),
-                    )
-                ),
+                name=fields.text("name", _TENSOR, "a tensor's name"),
+                dtype=fields.one_of("dtype", *DTYPES),
+                shape=tuple(fields.take("shape", "a list of names and sizes", shape_fits)),
             )
         )
         fields.end()
-    if tuple(found) != expected:
+    if expected is not None and tuple(found) != expected:
         want = ", ".join(f"{item.name} {item.dtype} {list(item.shape)}" for item in expected)
         raise ManifestInvalid(f"{name}: expected {want}.")
+    if len({item.name for item in found}) != len(found):
+        raise ManifestInvalid(f"{name}: expected tensors of different names.")
     return tuple(found)
 
 
-def _windows(top: _Fields) -> Windows | None:
-    value = top.take("windows", "an object or null", lambda value: value is None or _object(value))
+def _windows(top: Fields) -> Windows | None:
+    value = top.take(
+        "windows", "an object or null", lambda value: value is None or isinstance(value, dict)
+    )
     if value is None:
         return None
-    fields = _Fields(value, "windows")
+    fields = Fields(value, "windows")
     windows = Windows(
         overlap=fields.whole("overlap", least=0, most=4096),
-        join=cast(
-            "Literal['mean', 'max']",
-            fields.take("join", "'mean' or 'max'", lambda rule: rule in ("mean", "max")),
-        ),
+        join=cast("Literal['mean', 'max']", fields.one_of("join", "mean", "max")),
     )
     fields.end()
     return windows
 
 
-def _golden(top: _Fields, labels: tuple[str, ...]) -> tuple[Golden, ...]:
-    found = []
-    for fields in top.items("golden"):
-        found.append(
-            Golden(
-                text=fields.text("text", re.compile(r".+", re.DOTALL), "a text"),
-                label=fields.take("label", "one of the labels", lambda value: value in labels),
-                score=fields.number("score", least=0.0, most=1.0),
-                tolerance=fields.number("tolerance", least=0.0, most=0.5),
-            )
-        )
-        fields.end()
-    return tuple(found)
-
-
-def _integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _object(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ManifestInvalid("The manifest holds a field twice in one object.")
+def _quantised(top: Fields) -> Quantised | None:
+    if not top.has("quantised"):
+        return None
+    fields = Fields(top.mapping("quantised"), "quantised")
+    compared = fields.whole("compared", least=1, most=1 << 40)
+    found = Quantised(compared, fields.whole("agreed", least=0, most=compared))
+    fields.end()
     return found
-
-
-def _no_constant(_: str) -> None:
-    raise ManifestInvalid("The manifest holds NaN or Infinity, which JSON has not.")
-
-
-class _Fields:
-    """The fields of one JSON object, taken one by one; what is left over at the end is refused."""
-
-    def __init__(self, value: object, path: str) -> None:
-        if not isinstance(value, dict):
-            raise ManifestInvalid(f"{path}: expected an object.")
-        self._left: dict[str, Any] = dict(value)
-        self.path = path
-
-    def take(self, name: str, expected: str, fits: Callable[[Any], bool]) -> Any:
-        value = self._left.pop(name, _MISSING)
-        if value is _MISSING or not fits(value):
-            raise ManifestInvalid(f"{self._at(name)}: expected {expected}.")
-        return value
-
-    def text(self, name: str, pattern: re.Pattern[str], expected: str) -> str:
-        found = self.take(
-            name, expected, lambda value: isinstance(value, str) and bool(pattern.fullmatch(value))
-        )
-        return str(found)
-
-    def whole(self, name: str, *, least: int, most: int) -> int:
-        expected = f"a whole number from {least} to {most}"
-        return int(
-            self.take(name, expected, lambda value: _integer(value) and least <= value <= most)
-        )
-
-    def number(self, name: str, *, least: float, most: float) -> float:
-        def fits(value: object) -> bool:
-            return (
-                isinstance(value, int | float)
-                and not isinstance(value, bool)
-                and math.isfinite(value)
-                and least <= value <= most
-            )
-
-        return float(self.take(name, f"a number from {least} to {most}", fits))
-
-    def texts(self, name: str, expected: str, *, least: int) -> tuple[str, ...]:
-        def fits(value: object) -> bool:
-            return (
-                isinstance(value, list)
-                and len(value) >= least
-                and all(isinstance(item, str) and item for item in value)
-                and len(set(value)) == len(value)
-            )
-
-        return tuple(self.take(name, expected, fits))
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        return dict(self.take(name, "an object", _object))
-
-    def items(self, name: str) -> list[_Fields]:
-        values = self.take(
-            name,
-            "a list of at least one object",
-            lambda value: isinstance(value, list) and bool(value),
-        )
-        return [_Fields(value, f"{name}[{index}]") for index, value in enumerate(values)]
-
-    def end(self) -> None:
-        if self._left:
-            # The name is the manifest's own, but it may be anything: it is quoted and cut.
-            name = ascii(min(self._left))[:64]
-            raise ManifestInvalid(f"{self.path}: the field {name} is not known.")
-
-    def _at(self, name: str) -> str:
-        return name if self.path == "manifest" else f"{self.path}.{name}"

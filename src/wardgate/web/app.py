@@ -12,8 +12,7 @@ import functools
 import ipaddress
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -34,19 +33,29 @@ from wardgate.auth.authorize import authorize
 from wardgate.auth.issuer import DevelopmentIssuer
 from wardgate.auth.keys import FileKeys, StaticKeys
 from wardgate.auth.permissions import permit
+from wardgate.control.store import ControlStore
 from wardgate.deid.detector import Detector
 from wardgate.engine.base import Engine
-from wardgate.engine.onnx import OnnxEngine
-from wardgate.errors import ModelUnknown, Overloaded, SettingsInvalid
-from wardgate.flow import Flow, ServedModel
-from wardgate.nlp.postprocess import predict
-from wardgate.nlp.tokenize import Tokenizer
-from wardgate.registry.store import SHIPPED, LoadedModel, Store
+from wardgate.errors import SettingsInvalid
+from wardgate.flow import Flow
 from wardgate.settings import Settings
-from wardgate.types import PHI, CheckState, Priority, RequestContext
+from wardgate.types import CheckState
+from wardgate.web.admin import Admin
+from wardgate.web.engines import OwnEngine, start_engine
+from wardgate.web.follow import Follow
+from wardgate.web.golden import Models, Prover
 from wardgate.web.health import Health, Readiness
 from wardgate.web.middleware import App, Door
+from wardgate.web.model_schemas import (
+    CanaryBody,
+    ModelReply,
+    ModelsReply,
+    RollbackBody,
+    VersionBody,
+)
+from wardgate.web.models import load_models, open_driver, open_registry, servable
 from wardgate.web.oauth import OAuth
+from wardgate.web.oip_http import OipHttp
 from wardgate.web.pages import Pages
 from wardgate.web.problems import SCHEMA
 from wardgate.web.process import give_way
@@ -56,6 +65,7 @@ from wardgate.web.schemas import (
     BulkReply,
     DeidentifyBody,
     DeidentifyReply,
+    InferBody,
     JwksReply,
     PredictBody,
     PredictReply,
@@ -63,21 +73,31 @@ from wardgate.web.schemas import (
     TokenBody,
     TokenReply,
 )
+from wardgate.web.served import Served
+from wardgate.web.shadow import Shadow
+
+__all__ = ["Gateway", "application", "load_models", "open_recorder", "start_engine"]
+
+from wardgate.web.tensors import TensorPath, open_tensors
 
 log = logging.getLogger("wardgate")
 VERSION = metadata.version("wardgate")
-_GOLDEN_SECONDS = 5.0
-"""Deadline of one golden example."""
 _BODIES = (
     PredictBody,
     PredictReply,
     BulkReply,
     DeidentifyBody,
     DeidentifyReply,
+    InferBody,
     ReadyReply,
     TokenBody,
     TokenReply,
     JwksReply,
+    VersionBody,
+    CanaryBody,
+    RollbackBody,
+    ModelReply,
+    ModelsReply,
 )
 
 
@@ -90,14 +110,15 @@ class Gateway:
     readiness: Readiness
     document: bytes
     """The OpenAPI document."""
+    tensors: TensorPath | None
     _parts: contextlib.AsyncExitStack
 
     @classmethod
     async def open(cls, settings: Settings, *, chain: str, engine: Engine | None = None) -> Gateway:
         """Make every part; `engine` None starts the embedded one. Raises a WardgateError."""
         async with contextlib.AsyncExitStack() as parts:
-            app, document, flow, readiness = await _open(settings, chain, engine, parts)
-            return cls(app, flow, readiness, document, parts.pop_all())
+            app, document, flow, readiness, tensors = await _open(settings, chain, engine, parts)
+            return cls(app, flow, readiness, document, tensors, parts.pop_all())
 
     async def close(self) -> None:
         """End every part, in reverse."""
@@ -106,7 +127,7 @@ class Gateway:
 
 async def _open(
     settings: Settings, chain: str, engine: Engine | None, parts: contextlib.AsyncExitStack
-) -> tuple[App, bytes, Flow, Readiness]:
+) -> tuple[App, bytes, Flow, Readiness, TensorPath | None]:
     """Make every part and leave its end with `parts`."""
     issuer, trusted = _issuers(settings)
     authenticator = Authenticator(
@@ -123,9 +144,12 @@ async def _open(
         quota=settings.admission.quota,
     )
     loaded = load_models(settings)
+    own: OwnEngine | None = None
     if engine is None:
-        engine = await start_engine(settings, loaded)
+        engine = own = await start_engine(settings, loaded)
     parts.push_async_callback(engine.close)
+    control = ControlStore(settings.state)
+    parts.callback(control.close)
     detector = Detector(
         settings.deid.policy,
         pseudonym_key=secret_file(settings.state / "pseudonym.key", lambda: os.urandom(32)),
@@ -134,18 +158,28 @@ async def _open(
     )
     await detector.start()
     parts.push_async_callback(detector.close)
-    recorder = Recorder(
-        SqliteSink(
-            settings.audit.folder or settings.state / "audit",
-            chain,
-            key=open_signing_key(settings.state),
-            version=VERSION,
-            public_keys=load_public_keys(settings.state),
-        ),
-        queue=settings.audit.queue,
-    )
-    recorder.start()
+    recorder = open_recorder(settings, chain)
     parts.push_async_callback(recorder.close)
+    shadow = Shadow(engine)
+    parts.push_async_callback(shadow.close)
+    served = Served(mirror=shadow.show)
+    prover = Prover(detector, engine)
+    registry = open_registry(settings)
+    follow = Follow(
+        control,
+        chain,
+        settings.registry.models,
+        load=servable(registry),
+        served=served,
+        wrong=prover.wrong,
+    )
+    parts.push_async_callback(follow.close)
+    await follow.start()
+    follow.run()
+    if own is not None:
+        driver = open_driver(settings, control, own, recorder)
+        driver.start()
+        parts.push_async_callback(driver.close)
     flow = Flow(
         authenticator=authenticator,
         permit=permit,
@@ -156,7 +190,7 @@ async def _open(
         detector=detector,
         engine=engine,
         recorder=recorder,
-        models=Served(_served(model) for model in loaded),
+        models=served,
         aside=parts.enter_context(
             ThreadPoolExecutor(2, thread_name_prefix="aside", initializer=give_way)
         ),
@@ -167,15 +201,25 @@ async def _open(
     async def keys() -> CheckState:
         return authenticator.ready()
 
-    readiness = Readiness([Golden(flow, loaded), detector.check, recorder.check, keys])
-    app, document = application(settings, flow, readiness, issuer)
+    readiness = Readiness([Models(served, prover, engine), detector.check, recorder.check, keys])
+    admin = Admin(flow, settings.limits, control, settings.registry.models, registry.versions)
+    tensors = open_tensors(flow, registry, settings)
+    if tensors is not None:
+        parts.callback(tensors.runner.close)
+    app, document = application(settings, flow, readiness, issuer, admin, tensors=tensors)
     watch = asyncio.create_task(readiness.run(), name="readiness")
     parts.push_async_callback(_cancel, watch)
-    return app, document, flow, readiness
+    return app, document, flow, readiness, tensors
 
 
 def application(
-    settings: Settings, flow: Flow, readiness: Readiness, issuer: DevelopmentIssuer | None
+    settings: Settings,
+    flow: Flow,
+    readiness: Readiness,
+    issuer: DevelopmentIssuer | None,
+    admin: Admin,
+    *,
+    tensors: TensorPath | None = None,
 ) -> tuple[App, bytes]:
     """Return the ASGI application and its OpenAPI document."""
     api = FastAPI(
@@ -185,6 +229,8 @@ def application(
     digest = BodyDigest(settings.state)
     endpoints: list[Endpoint] = [
         *Rest(flow, settings.limits, digest).endpoints(),
+        *OipHttp(flow, readiness, settings.limits, digest, VERSION, tensors).endpoints(),
+        *admin.endpoints(),
         *Health(readiness).endpoints(),
         *pages.endpoints(),
     ]
@@ -196,99 +242,20 @@ def application(
     return door, pages.document
 
 
-def load_models(settings: Settings) -> list[LoadedModel]:
-    """Read and verify every model that shall be served. Raises ManifestInvalid."""
-    folders = (
-        (SHIPPED,) if settings.registry.folder is None else (settings.registry.folder, SHIPPED)
+def open_recorder(settings: Settings, chain: str) -> Recorder:
+    """Open the audit chain of this process and start its writer. Raises StateInvalid."""
+    recorder = Recorder(
+        SqliteSink(
+            settings.audit.folder or settings.state / "audit",
+            chain,
+            key=open_signing_key(settings.state),
+            version=VERSION,
+            public_keys=load_public_keys(settings.state),
+        ),
+        queue=settings.audit.queue,
     )
-    store = Store(folders)
-    return [store.load(name) for name in settings.registry.models]
-
-
-async def start_engine(settings: Settings, loaded: Sequence[LoadedModel]) -> Engine:
-    """Start the embedded engine and warm it."""
-    engine = OnnxEngine(
-        {model.id.digest: model for model in loaded},
-        sessions=settings.engine.sessions,
-        threads=settings.engine.threads,
-        queue_tokens=settings.engine.queue_tokens,
-        bulk_age_seconds=settings.engine.bulk_age_seconds,
-    )
-    log.info("engine: %s", await engine.start())
-    return engine
-
-
-class Served:
-    """The models that serve, one version of each name."""
-
-    def __init__(self, models: Iterable[ServedModel]) -> None:
-        self._models = {model.id.name: model for model in models}
-
-    def route(self, name: str, version: str | None = None) -> ServedModel:
-        """As `flow.Models.route`."""
-        model = self._models.get(name)
-        if model is None or version not in (None, model.id.version):
-            raise ModelUnknown
-        return model
-
-    def served(self) -> Sequence[ServedModel]:
-        """As `flow.Models.served`."""
-        return tuple(self._models.values())
-
-
-class Golden:
-    """The readiness check of models: each one's golden examples, through the whole path."""
-
-    name = "models"
-
-    def __init__(self, flow: Flow, loaded: Sequence[LoadedModel]) -> None:
-        self._flow = flow
-        self._loaded = loaded
-        self._turn = 0
-
-    async def __call__(self) -> CheckState:
-        """Run every example the first time, then one example of each model in turn.
-
-        The engine must serve the very manifests that this process verified.
-        """
-        served = {model.digest for model in await self._flow.engine.check()}
-        if not served.issuperset(model.id.digest for model in self._loaded):
-            return CheckState(self.name, ok=False, detail="the engine serves other model files")
-        try:
-            return await self._examples()
-        except Overloaded:  # no room says nothing about the models; load balancers must not flap
-            return CheckState(self.name, ok=self._turn > 0, detail="waits for room in the engine")
-
-    async def _examples(self) -> CheckState:
-        for model in self._loaded:
-            golden = model.manifest.golden
-            chosen = golden if self._turn == 0 else [golden[self._turn % len(golden)]]
-            for example in chosen:
-                if not await self._right(
-                    model, example.text, example.label, example.score, example.tolerance
-                ):
-                    return CheckState(
-                        self.name, ok=False, detail=f"{model.id.name} got a golden example wrong"
-                    )
-        self._turn += 1
-        return CheckState(self.name, ok=True)
-
-    async def _right(
-        self, model: LoadedModel, text: str, label: str, score: float, tolerance: float
-    ) -> bool:
-        flow, deadline = self._flow, time.monotonic() + _GOLDEN_SECONDS
-        served = flow.models.route(model.id.name)
-        clean = await flow.detector.deidentify(
-            PHI(text), policy="safe_harbor", context=RequestContext(), deadline=deadline
-        )
-        logits = await flow.engine.infer(
-            model.id.digest,
-            served.tokenize(clean.text),
-            deadline=deadline,
-            priority=Priority.INTERACTIVE,
-        )
-        found = served.postprocess(logits)
-        return found.label == label and abs(found.score - score) <= tolerance
+    recorder.start()
+    return recorder
 
 
 def _issuers(settings: Settings) -> tuple[DevelopmentIssuer | None, list[TrustedIssuer]]:
@@ -335,22 +302,6 @@ def _peers(settings: Settings) -> Callable[[str | None], bool]:
         return (mapped or address) in network  # a dual-stack socket shows IPv4 as ::ffff:a.b.c.d
 
     return trusts
-
-
-def _served(model: LoadedModel) -> ServedModel:
-    manifest = model.manifest
-    windows = manifest.windows
-    tokenizer = Tokenizer(
-        model.tokenizer, manifest.max_length, windows.overlap if windows else None
-    )
-    return ServedModel(
-        id=model.id,
-        labels=manifest.labels,
-        tokenize=tokenizer.encode,
-        postprocess=functools.partial(
-            predict, labels=manifest.labels, join=windows.join if windows else None
-        ),
-    )
 
 
 def _document(api: FastAPI) -> dict[str, object]:

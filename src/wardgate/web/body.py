@@ -22,9 +22,12 @@ class CallerLeft(Exception):
     """The caller closed the connection before its reply."""
 
 
-def check_headers(scope: Scope, *, media_type: bytes, limit: int) -> None:
+def check_headers(
+    scope: Scope, *, media_type: bytes, limit: int, or_else: frozenset[bytes] = frozenset()
+) -> None:
     """Refuse by the headers alone: wrong type, any content encoding, a declared length too large.
 
+    `or_else` are other types that do as well, b"" for none at all.
     Raises ContentTypeUnsupported or BodyTooLarge.
     """
     given = b""
@@ -36,7 +39,8 @@ def check_headers(scope: Scope, *, media_type: bytes, limit: int) -> None:
         elif name == b"content-length" and int(value) > limit:
             raise BodyTooLarge(f"The request body is larger than {limit} bytes.")
     kind, _, parameters = given.partition(b";")
-    if kind.strip().lower() != media_type:
+    kind = kind.strip().lower()
+    if kind != media_type and kind not in or_else:
         raise ContentTypeUnsupported(f"Send the body as {media_type.decode()}.")
     charset = parameters.strip().lower()
     if charset and charset.replace(b'"', b"") not in (b"charset=utf-8", b"charset=utf8"):

@@ -9,11 +9,14 @@ import signal
 import socket
 from pathlib import Path
 
+from wardgate.control.store import ControlStore
 from wardgate.engine.server import EngineServer
 from wardgate.settings import Settings, given
-from wardgate.web.app import load_models, start_engine
+from wardgate.web.app import open_recorder
 from wardgate.web.channel import Channel, unless
+from wardgate.web.engines import start_engine
 from wardgate.web.metrics import snapshot
+from wardgate.web.models import load_models, open_driver
 from wardgate.web.rescue import Rescued
 from wardgate.web.worker import Worker
 
@@ -83,18 +86,27 @@ async def _send_metrics(channel: Channel) -> None:
 
 
 class _Engine:
-    """The engine process: the embedded engine on a Unix socket."""
+    """The engine process: the engine for all workers, and the driver of its models."""
 
     def __init__(self, settings: Settings, path: Path) -> None:
         self._settings = settings
         self._path = path
-        self._server: EngineServer | None = None
+        self._parts = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        engine = await start_engine(self._settings, load_models(self._settings))
-        self._server = EngineServer(engine, self._path)
-        await self._server.start()
+        settings = self._settings
+        engine = await start_engine(settings, load_models(settings), self._path)
+        self._parts.push_async_callback(engine.close)
+        control = ControlStore(settings.state)
+        self._parts.callback(control.close)
+        recorder = open_recorder(settings, "engine")
+        self._parts.push_async_callback(recorder.close)
+        driver = open_driver(settings, control, engine, recorder)
+        driver.start()
+        self._parts.push_async_callback(driver.close)
+        server = EngineServer(engine, self._path)
+        await server.start()
+        self._parts.push_async_callback(server.close)
 
     async def drain(self) -> None:
-        if self._server is not None:
-            await self._server.close()
+        await self._parts.aclose()

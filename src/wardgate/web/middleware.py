@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+"""Names in lower case."""
 
 log = logging.getLogger("wardgate")
 
@@ -59,7 +61,7 @@ _STANDING: tuple[tuple[bytes, bytes], ...] = (
 
 @dataclass(slots=True)
 class Call:
-    """One HTTP request as the shells see it; kept in `scope["wardgate"]`."""
+    """One request as the shells see it; over HTTP it is kept in `scope["wardgate"]`."""
 
     request_id: str
     trace_id: str
@@ -87,7 +89,7 @@ class Door:
         """Answer one request; never raises but for cancellation."""
         if scope["type"] != "http":
             return
-        call = _open(scope)
+        call = open_call(scope["headers"])
         scope["wardgate"] = call
 
         async def reply(message: Message) -> None:
@@ -102,18 +104,21 @@ class Door:
         except WardgateError as error:
             if error.status == _UNAVAILABLE:
                 self._unavailable()
-            await self._refuse(call, error, reply)
+            await self._refuse(scope, error, reply)
         except Exception as error:  # noqa: BLE001 -- the last resort; see the module's docstring
-            _log_fault(error, call)
-            await self._refuse(call, WardgateError(), reply)
+            log_fault(error, call)
+            await self._refuse(scope, WardgateError(), reply)
         REQUESTS.labels(call.route, call.status).inc()
         REQUEST_SECONDS.labels(call.route).observe(_since(call))
 
-    async def _refuse(self, call: Call, error: WardgateError, send: Send) -> None:
+    async def _refuse(self, scope: Scope, error: WardgateError, send: Send) -> None:
         """Send a problem, unless a reply has begun; then the connection breaks off."""
+        call: Call = scope["wardgate"]
         if call.started:
             raise RuntimeError("a reply that had begun could not be completed")
-        status, headers, body = problem(error, request_id=call.request_id)
+        # Triton's clients show the member `error` of a refusal and know no other.
+        extra = {"error": error.detail} if scope["path"].startswith("/v2") else None
+        status, headers, body = problem(error, request_id=call.request_id, extra=extra)
         await send_reply(send, status, headers, body)
 
 
@@ -126,7 +131,7 @@ def _headers(call: Call) -> list[tuple[bytes, bytes]]:
         *call.headers,
     ]
     if call.hops.seconds:
-        added.append((b"server-timing", _server_timing(call.hops)))
+        added.append((b"server-timing", server_timing(call.hops)))
     return added
 
 
@@ -139,15 +144,15 @@ async def send_reply(
     await send({"type": "http.response.body", "body": body})
 
 
-def is_proxied(scope: Scope) -> bool:
+def is_proxied(headers: Headers) -> bool:
     """Tell whether the headers say that a proxy passed it on (RFC 7239, RFC 9110 §7.6.3)."""
-    return any(name in _PROXY_HEADERS for name, _ in scope["headers"])
+    return any(name in _PROXY_HEADERS for name, _ in headers)
 
 
-def _open(scope: Scope) -> Call:
+def open_call(headers: Headers) -> Call:
     """Take the id and trace of a request from its headers, or make them."""
     request_id = trace = None
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"x-request-id":
             # A UUID says nothing about a patient; anything else might.
             request_id = value.decode().lower() if _UUID.match(value) else None
@@ -168,7 +173,7 @@ def _uuid4(chance: str) -> str:
     return f"{chance[:8]}-{chance[8:12]}-4{chance[13:16]}-{variant}{chance[17:20]}-{chance[20:]}"
 
 
-def _server_timing(hops: Hops) -> bytes:
+def server_timing(hops: Hops) -> bytes:
     """Return milliseconds by hop in the form of W3C Server Timing §3."""
     return ", ".join(f"{hop};dur={s * 1e3:.3f}" for hop, s in hops.seconds.items()).encode()
 
@@ -178,7 +183,7 @@ def _since(call: Call) -> float:
     return Hops().started - call.hops.started
 
 
-def _log_fault(error: BaseException, call: Call) -> None:
+def log_fault(error: BaseException, call: Call) -> None:
     """Log a fault by type and place; its message and its values may hold PHI and stay out."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"  # noqa: PTH119

@@ -127,7 +127,7 @@ class OAuth:
         """Answer `POST /oauth2/token`."""
         call: Call = scope["wardgate"]
         try:
-            if is_proxied(scope):
+            if is_proxied(scope["headers"]):
                 raise ProxyRefused
             client_id, secret = _basic(scope)
             self.issuer.check_client(client_id, secret)
@@ -144,7 +144,7 @@ class OAuth:
                 permission=Permission.PUBLIC,
                 authorization=(),
                 peer=client[0] if client else None,
-                proxied=is_proxied(scope),
+                proxied=is_proxied(scope["headers"]),
             )
             self.flow.refuse(head, error, None)
             code = _RFC6749.get(error.reason)
@@ -190,8 +190,10 @@ class OAuth:
 
     async def jwks(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer `GET /.well-known/jwks.json`."""
-        if is_proxied(scope):
-            raise ProxyRefused
+        if is_proxied(scope["headers"]):
+            error, client = ProxyRefused(), scope.get("client")
+            self.flow.turn_away(scope["wardgate"].route, error, client[0] if client else None)
+            raise error
         await send_reply(send, 200, [_JSON], orjson.dumps(self.issuer.jwks()))
 
 

@@ -7,6 +7,7 @@ tensor values, a stack, or the body of another server.
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,6 +59,19 @@ def problem(
             (b"www-authenticate", b'Bearer realm="wardgate", error="insufficient_scope"')
         )
     return error.status, headers, orjson.dumps(body)
+
+
+def own(error: type[WardgateError]) -> tuple[int, Headers, bytes]:
+    """Return the whole reply that the HTTP server makes itself, length included.
+
+    No request came through, so `instance` is made here and stands in no record.
+    """
+    status, headers, body = problem(error(), request_id=str(uuid.uuid4()))
+    headers += (
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    )
+    return status, headers, body
 
 
 def responses(errors: Iterable[type[WardgateError]]) -> dict[int | str, dict[str, Any]]:

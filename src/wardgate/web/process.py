@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import os
-import resource
 import sys
 import threading
 from pathlib import Path
@@ -17,15 +15,6 @@ GATEWAY_FILE = "gateway.json"
 """In the state folder while a gateway runs: its addresses, for the client commands."""
 _ASIDE = 10
 """The nice value of threads that work on long texts; long texts' processes have the same."""
-_PR_SET_DUMPABLE = 4
-"""linux/prctl.h"""
-
-
-def forbid_core_files() -> None:
-    """Forbid core files: they would hold the text of the requests in flight."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":  # a core_pattern that pipes to a program ignores the limit
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def give_way() -> None:

@@ -192,7 +192,7 @@ class Rest:
     async def _answer(self, way: _Way[_Body], scope: Scope, receive: Receive, send: Send) -> None:
         """Enter the flow, read the body, do the work and send the reply in its shape."""
         call: Call = scope["wardgate"]
-        admitted = await self.flow.enter(_head(scope, way.permission), call.hops)
+        admitted = await self.flow.enter(head(scope, way.permission), call.hops)
         try:
             body, ask = await self._read(way.body, admitted, scope, receive)
             reply = await watched(way.work(admitted, ask), receive)
@@ -224,7 +224,7 @@ class Rest:
         return body, ask
 
 
-def _head(scope: Scope, permission: Permission) -> Head:
+def head(scope: Scope, permission: Permission) -> Head:
     """Return what is known of a request before its body."""
     call: Call = scope["wardgate"]
     client = scope.get("client")
@@ -235,7 +235,7 @@ def _head(scope: Scope, permission: Permission) -> Head:
         permission=permission,
         authorization=[value for name, value in scope["headers"] if name == b"authorization"],
         peer=client[0] if client else None,
-        proxied=is_proxied(scope),
+        proxied=is_proxied(scope["headers"]),
     )
 
 

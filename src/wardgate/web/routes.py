@@ -8,7 +8,8 @@ because FastAPI's would read and parse a body before the caller is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,12 @@ ANY_ROUTE: tuple[type[WardgateError], ...] = (
 )
 """Errors that the server itself can answer with, on every route."""
 
+SEGMENTS = {
+    "model": r"[a-z0-9][a-z0-9_-]{0,63}",
+    "version": r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}",
+}
+"""What stands for a parameter of a path: a name or version that `registry/manifest.py` allows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -45,6 +52,7 @@ class Endpoint:
 
     method: str
     path: str
+    """Exact, or with whole segments as parameters: `/v2/models/{model}`; see `SEGMENTS`."""
     permission: Permission
     handler: App
     tag: str
@@ -58,6 +66,8 @@ class Endpoint:
     reply: type[BaseModel] | None = None
     reply_example: Any = None
     reply_media_type: str = "application/json"
+    status: int = 200
+    """Status of a reply that is no error."""
     documented: bool = True
 
 
@@ -80,7 +90,8 @@ class FlowRoute(APIRoute):
             tags=[endpoint.tag],
             summary=endpoint.summary,
             description=endpoint.description,
-            name=f"{endpoint.method.lower()}{endpoint.path.replace('/', '_')}",
+            name=re.sub(r"\W+", "_", f"{endpoint.method.lower()}{endpoint.path}"),
+            status_code=endpoint.status,
             responses=_responses(endpoint),
             openapi_extra=_extra(endpoint),
             include_in_schema=endpoint.documented,
@@ -102,30 +113,72 @@ def add(app: FastAPI, endpoints: Iterable[Endpoint]) -> None:
 
 
 class Dispatch:
-    """Find the handler by exact path; FastAPI's own matching walks and copies for every request."""
+    """Find the handler by path; FastAPI's own matching walks and copies for every request.
 
-    def __init__(self, app: FastAPI) -> None:
+    A path has one spelling: what is percent-encoded, or differs in a dot, slash or case, is another
+    path. A proxy in front that decides by path and the gateway see the same route therefore.
+    """
+
+    def __init__(
+        self, app: FastAPI, *, refused: Callable[[str, WardgateError, str | None], None]
+    ) -> None:
+        """Take the routes; `refused` is told of each call that finds none, and by which address."""
+        self._refused = refused
         self._paths: dict[str, dict[str, FlowRoute]] = {}
+        self._templates: list[tuple[re.Pattern[str], str]] = []
         for route in app.router.routes:
             if not isinstance(route, FlowRoute):
                 raise TypeError(f"{route} was not declared as an Endpoint with a permission")
+            if "{" in route.path and route.path not in self._paths:
+                self._templates.append((_pattern(route.path), route.path))
             for method in route.methods or ():
                 self._paths.setdefault(route.path, {})[method] = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request to its route; raises NotFound or MethodNotAllowed."""
-        methods = self._paths.get(scope["path"])
+        methods = self._find(scope)
         if methods is None:
-            raise NotFound
+            raise self._refusal(scope, NotFound())
         call = scope["wardgate"]
         route = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
         if route is None:
             allowed = {*methods, "HEAD"} if "GET" in methods else methods
             call.headers.append((b"allow", ", ".join(sorted(allowed)).encode()))
-            raise MethodNotAllowed
+            raise self._refusal(scope, MethodNotAllowed())
         call.route = route.path
         scope["route"] = route
         await route.app(scope, receive, send)
+
+    def _find(self, scope: Scope) -> dict[str, FlowRoute] | None:
+        """Return the routes of a path by method, and leave its parameters in the scope."""
+        path: str = scope["path"]
+        if b"%" in scope.get("raw_path", b"") or "{" in path:
+            return None
+        methods = self._paths.get(path)
+        if methods is None:
+            for pattern, template in self._templates:
+                if found := pattern.fullmatch(path):
+                    scope["path_params"] = found.groupdict()
+                    return self._paths[template]
+        return methods
+
+    def _refusal(self, scope: Scope, error: WardgateError) -> WardgateError:
+        """Tell of a refusal; the route is named by the word of a call that has none."""
+        client = scope.get("client")
+        self._refused(scope["wardgate"].route, error, client[0] if client else None)
+        return error
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """Return what a path with parameters matches."""
+    parts = re.split(r"\{(\w+)\}", template)
+    return re.compile(
+        "".join(
+            f"(?P<{part}>{SEGMENTS[part]})" if place % 2 else re.escape(part)
+            for place, part in enumerate(parts)
+        ),
+        re.ASCII,
+    )
 
 
 def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
@@ -139,7 +192,7 @@ def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
             }
         if endpoint.reply_example is not None:
             content[endpoint.reply_media_type]["example"] = endpoint.reply_example
-    found[200] = {"description": "Success", "content": content}
+    found[endpoint.status] = {"description": "Success", "content": content}
     return found
 
 
@@ -147,6 +200,17 @@ def _extra(endpoint: Endpoint) -> dict[str, Any]:
     extra: dict[str, Any] = {"x-permission": endpoint.permission.value}
     if endpoint.permission is not Permission.PUBLIC:
         extra["security"] = [{"bearer": []}]
+    names = re.findall(r"\{(\w+)\}", endpoint.path)
+    if names:
+        extra["parameters"] = [
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "schema": {"type": "string", "pattern": f"^{SEGMENTS[name]}$"},
+            }
+            for name in names
+        ]
     if endpoint.body is not None:
         media: dict[str, Any] = {
             "schema": {"$ref": f"#/components/schemas/{endpoint.body.__name__}"}

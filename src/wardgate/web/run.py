@@ -17,11 +17,13 @@ from pathlib import Path
 from prometheus_client.registry import REGISTRY
 
 from wardgate.auth.issuer import DevelopmentIssuer
+from wardgate.corefiles import forbid_core_files
 from wardgate.errors import SettingsInvalid
 from wardgate.settings import Settings
-from wardgate.web.control import unless
+from wardgate.web.channel import unless
+from wardgate.web.grpc_port import reserve
 from wardgate.web.metrics import application
-from wardgate.web.process import GATEWAY_FILE, StateLock, forbid_core_files, open_state
+from wardgate.web.process import GATEWAY_FILE, StateLock, open_state
 from wardgate.web.server.serve import HttpServer, bind
 from wardgate.web.supervisor import Supervisor
 from wardgate.web.worker import Worker, tls_files
@@ -35,10 +37,13 @@ class Addresses:
 
     url: str
     metrics: str
+    grpc: str | None = None
+    """HOST:PORT, where gRPC is served."""
 
     def line(self) -> str:
         """Return the one line that `wardgate serve` prints once ready."""
-        return f"ready {self.url} metrics {self.metrics}"
+        grpc = f" grpc {self.grpc}" if self.grpc else ""
+        return f"ready {self.url}{grpc} metrics {self.metrics}"
 
 
 async def run(settings: Settings, *, on_ready: Callable[[Addresses], Awaitable[bool]]) -> None:
@@ -74,6 +79,12 @@ async def _serving(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Add
         listener = _bind(server.host, server.port)
         parts.callback(listener.close)
         metrics_listener = _bind(server.metrics_host, server.metrics_port)
+        grpc = None
+        if server.grpc_port is not None:
+            held = _bind(server.host, server.grpc_port, how=reserve)
+            parts.callback(held.close)
+            grpc = _address(held.getsockname())
+            settings = _with_grpc_port(settings, held.getsockname()[1])
         tls = tls_files(settings)
         if tls is not None:
             tls.context()  # files that cannot be used stop the start before anything warms up
@@ -81,6 +92,7 @@ async def _serving(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Add
         addresses = Addresses(
             f"{scheme}://{_address(listener.getsockname())}",
             f"http://{_address(metrics_listener.getsockname())}",
+            grpc,
         )
         if settings.development_issuer:
             DevelopmentIssuer.open(state)  # made once, before any worker starts
@@ -103,11 +115,19 @@ async def _serving(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Add
         yield addresses
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(
+    host: str, port: int, *, how: Callable[[str, int], socket.socket] = bind
+) -> socket.socket:
     try:
-        return bind(host, port)
+        return how(host, port)
     except OSError as error:
         raise SettingsInvalid(f"Cannot listen on {host} port {port}: {error.strerror}.") from None
+
+
+def _with_grpc_port(settings: Settings, port: int) -> Settings:
+    """Return the settings with the port that gRPC has got, for every worker."""
+    server = settings.server.model_copy(update={"grpc_port": port})
+    return settings.model_copy(update={"server": server})
 
 
 def _address(name: tuple[object, ...]) -> str:
@@ -119,6 +139,11 @@ def _address(name: tuple[object, ...]) -> str:
 def _publish(state: Path, addresses: Addresses) -> None:
     """Leave the addresses where the client commands look."""
     draft = state / f"{GATEWAY_FILE}.new"
-    content = {"url": addresses.url, "metrics": addresses.metrics, "pid": os.getpid()}
+    content = {
+        "url": addresses.url,
+        "grpc": addresses.grpc,
+        "metrics": addresses.metrics,
+        "pid": os.getpid(),
+    }
     draft.write_text(json.dumps(content))
     draft.replace(state / GATEWAY_FILE)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardgate.audit.digest import BodyDigest
-from wardgate.engine.remote import RemoteEngine
 from wardgate.errors import NotReady, WardgateError
 from wardgate.settings import Settings
 from wardgate.web.app import VERSION, Gateway
+from wardgate.web.engines import join_engine
 from wardgate.web.rescue import Rescued
 from wardgate.web.server.limits import Limits
 from wardgate.web.server.serve import HttpServer
@@ -53,9 +53,8 @@ class Worker:
     async def start(self) -> None:
         """Open the gateway, accept, and return once it is ready. Raises a WardgateError."""
         settings = self._settings
-        engine = RemoteEngine(self._engine_socket) if self._engine_socket else None
-        if engine is not None:
-            await engine.start()
+        joined = self._engine_socket
+        engine = await join_engine(settings, joined) if joined else None
         self._gateway = await Gateway.open(settings, chain=f"worker-{self._index}", engine=engine)
         self._server = HttpServer(
             self._gateway.app,
@@ -110,6 +109,7 @@ async def _start_grpc(settings: Settings, gateway: Gateway, port: int) -> GrpcSe
         limits=limits,
         digest=BodyDigest(settings.state),
         gateway_version=VERSION,
+        tensors=gateway.tensors,
     )
     server = GrpcServer(
         calls,

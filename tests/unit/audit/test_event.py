@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from wardgate.audit import event
-from wardgate.types import Intent, Refusal
+from wardgate.types import Intent, ModelChange, ModelId, Outcome, Refusal
 
 
 def test_intent_says_who_what_and_nothing_of_the_text(make):
@@ -24,6 +24,7 @@ def test_intent_says_who_what_and_nothing_of_the_text(make):
         "purpose": "TREAT",
         "request_id": "r-9",
         "route": "/v1/predict",
+        "rows": 1,
         "sub": "subject-1",
         "tenant": "north",
         "time": make.now,
@@ -81,3 +82,41 @@ def test_a_value_without_utf8_is_refused_and_not_repeated(make):
         event.intent_entry(make.intent(caller=make.principal(subject="Jane\ud800")), make.now)
     assert "Jane" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_an_outcome_names_the_model_that_answered_in_place_of_another():
+    model = ModelId("sentiment", "1", "a" * 64)
+    outcome = Outcome("r-9", "north", 200, "ok", model=model, fallback="model-output-invalid")
+    told = orjson.loads(event.outcome_entry(outcome, 1).event)
+    assert told["model"] == {"digest": "a" * 64, "name": "sentiment", "version": "1"}
+    assert told["fallback"] == "model-output-invalid"
+
+
+def test_a_step_of_a_change_says_who_asked_or_that_nobody_did(make):
+    one, two = ModelId("sentiment", "1", "a" * 64), ModelId("sentiment", "2", "b" * 64)
+    asked = ModelChange(
+        "r-9", make.intent().principal, "canary", "verifying", "running", "", one, two, 5
+    )
+    entry = event.change_entry(asked, make.now)
+    assert entry[:4] == ("north", "change", "r-9", make.now)
+    assert orjson.loads(entry.event) == {
+        "action": "canary",
+        "candidate": {"digest": "b" * 64, "name": "sentiment", "version": "2"},
+        "client_id": "client-1",
+        "iss": "https://issuer.test",
+        "jti": "jti-1",
+        "kind": "change",
+        "percent": 5,
+        "reason": "",
+        "request_id": "r-9",
+        "serves": {"digest": "a" * 64, "name": "sentiment", "version": "1"},
+        "stage": "verifying",
+        "state": "running",
+        "sub": "subject-1",
+        "tenant": "north",
+        "time": make.now,
+    }
+    step = ModelChange("r-9", None, "canary", "serving", "rolled-back", "it failed", one, None)
+    told = orjson.loads(event.change_entry(step, make.now).event)
+    assert (told["tenant"], told["candidate"], told["reason"]) == ("-", None, "it failed")
+    assert "sub" not in told

@@ -13,7 +13,7 @@ from wardgate.audit.keys import load_public_keys
 from wardgate.audit.record import Recorder
 from wardgate.audit.verify import verify
 from wardgate.errors import AuditUnavailable, Overloaded
-from wardgate.types import Refusal
+from wardgate.types import ModelChange, ModelId, Refusal
 
 
 class GatedSink:
@@ -351,3 +351,16 @@ async def test_two_records_of_a_request_take_little_processor_time(real, make):
         await asyncio.gather(*(caller(60) for _ in range(32)))
         best = min(best, (time.process_time() - started) / (32 * 60 * 2))
     assert best < 40e-6
+
+
+async def test_a_step_of_a_change_is_on_disk_before_it_is_taken(real, store):
+    model = ModelId("sentiment", "1", "a" * 64)
+    await real.change(ModelChange("r-1", None, "promote", "loading", "running", "", model, None))
+    rows = store.sql("SELECT tenant, kind, request_id FROM records ORDER BY seq")
+    assert rows[1:] == [("-", "change", "r-1")]
+    assert check(store).records == 2
+    with pytest.raises(AuditUnavailable, match="UTF-8"):
+        real.change(ModelChange("r-1", None, "\ud800", "b", "c", "", model, None))
+    await real.close()
+    with pytest.raises(AuditUnavailable, match="closed"):
+        real.change(ModelChange("r-1", None, "promote", "loading", "running", "", model, None))

@@ -36,6 +36,8 @@ def test_only_known_scopes_are_kept() -> None:
 GRANTS = {
     Permission.INFER: {"infer:sentiment"},
     Permission.DEID: {"deid", "deid:safe_harbor", "deid:limited_data_set"},
+    Permission.RUN: {"infer:sentiment", "tensor:ner-2"},
+    Permission.METADATA: {"infer:sentiment", "tensor:ner-2", "models:read"},
     Permission.MODELS_READ: {"models:read"},
     Permission.MODELS_WRITE: {"models:write"},
     Permission.AUDIT_READ: {"audit:read"},
@@ -88,3 +90,10 @@ def test_a_model_needs_its_own_scope(make_principal) -> None:
     assert permissions.may_infer(make_principal("infer:sentiment"), "sentiment")
     assert not permissions.may_infer(make_principal("infer:sentiment"), "sentiment2")
     assert not permissions.may_infer(make_principal("tensor:sentiment"), "sentiment")
+
+
+def test_a_model_is_seen_by_its_callers_and_by_readers(make_principal) -> None:
+    assert permissions.may_see(make_principal("infer:sentiment"), "sentiment")
+    assert permissions.may_see(make_principal("models:read"), "sentiment")
+    assert permissions.may_see(make_principal("tensor:sentiment"), "sentiment")
+    assert not permissions.may_see(make_principal("infer:other", "models:write"), "sentiment")

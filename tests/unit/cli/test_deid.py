@@ -103,7 +103,7 @@ BROKEN = {
     "no object": (b'["Jane"]', "expected a JSON object"),
     "no text": (b'{"note": "Jane"}', "expected a JSON object"),
     "text of a wrong type": (b'{"text": ["Jane"]}', "expected a JSON object"),
-    "invalid UTF-8": (b'{"text": "Jane \xff"}', "not JSON"),
+    "invalid UTF-8": (b'{"text": "Jane \xff"}', "not UTF-8"),
     "cut short": (b'{"text": "Jane', "not JSON"),
     "too deep": (b"[" * 100_000, "not JSON"),
     "a number too long": (b'{"text": "a", "n": ' + b"9" * 5_000 + b"}", "not JSON"),

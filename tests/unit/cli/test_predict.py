@@ -6,6 +6,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
 from tests.conftest import run_wardgate
 
@@ -110,3 +111,86 @@ def test_a_note_goes_to_another_machine_over_https_alone(tmp_path) -> None:
     assert done.returncode == 2
     assert "https" in done.stderr
     assert "Jane" not in done.stderr
+
+
+# -- a file of lines; what a job does is told in test_bulk.py -------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"text": "wonderful"}\n')
+    return path
+
+
+@pytest.fixture
+def with_files(predict, source, tmp_path):
+    """Return a way to run a command in which IN and OUT stand for files."""
+    names = {"IN": source, "OUT": tmp_path / "out", "OUT.journal": tmp_path / "out.journal"}
+    return lambda given: predict(*(names.get(word, word) for word in given))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["fine", "--keep-text"], "go with --jsonl"),
+        (["fine", "--under", "x"], "go with --jsonl"),
+        (["fine", "--errors", "x"], "go with --jsonl"),
+        (["fine", "--jsonl", "IN", "OUT"], "not both"),
+        (["--jsonl", "IN", "IN"], "same file"),
+        (["--jsonl", "IN", "OUT", "--errors", "IN"], "same file"),
+        (["--jsonl", "IN", "OUT", "--errors", "OUT"], "same file"),
+        (["--jsonl", "IN", "OUT", "--errors", "OUT.journal"], "same file"),
+        (["--jsonl", "IN", "OUT", "--url", "http://192.0.2.1:8080"], "https alone"),
+        (["--jsonl", "IN", "OUT", "--batch", "0"], "--batch"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_a_file_is_made(
+    with_files, tmp_path, given, told
+) -> None:
+    done = with_files(given)
+    assert done.code == 2
+    assert told in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_file_of_lines_goes_through_the_gateway(predict, source, tmp_path) -> None:
+    faults = tmp_path / "faults"
+    done = predict("--jsonl", source, tmp_path / "out", "--errors", faults)
+    assert done.code == 0
+    assert json.loads((tmp_path / "out").read_bytes())["label"] == "positive"
+    assert faults.read_bytes() == b""
+    assert json.loads(done.out)["lines"] == 1
+
+
+def test_without_a_gateway_no_file_is_made(wardgate, source, tmp_path) -> None:
+    done = wardgate("predict", "--state", tmp_path, "--jsonl", source, tmp_path / "out")
+    assert done.code == 2
+    assert "wardgate serve" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "priority", "timeout_ms"),
+    [
+        (["fine"], "interactive", 10_000),
+        (["fine", "--priority", "bulk"], "bulk", 60_000),
+        (["--jsonl", "IN", "OUT"], "bulk", 60_000),
+        (["--jsonl", "IN", "OUT", "--priority", "interactive", "--timeout", "2"],
+         "interactive", 2_000),
+    ],
+)  # fmt: skip
+def test_a_file_yields_to_who_waits(with_files, monkeypatch, given, priority, timeout_ms) -> None:
+    sent = []
+    for client in (httpx.Client, httpx.AsyncClient):
+        real = client.build_request
+
+        def build(self, method, url, real=real, **options):
+            request = real(self, method, url, **options)
+            sent.append(json.loads(request.content))
+            return request
+
+        monkeypatch.setattr(client, "build_request", build)
+    assert with_files(given).code == 0
+    (body,) = sent
+    assert (body["priority"], body["timeout_ms"]) == (priority, timeout_ms)

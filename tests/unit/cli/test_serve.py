@@ -31,13 +31,15 @@ def test_flags_go_where_they_belong_and_leave_the_rest_to_the_variables(
 
 def test_every_flag_is_a_setting() -> None:
     given = {
-        "host": "127.0.0.2", "port": 0, "metrics_port": 0, "engine": "onnx", "workers": 2,
+        "host": "127.0.0.2", "port": 0, "grpc_port": 0, "metrics_port": 0, "engine": "triton", "workers": 2,
+        "triton_url": "127.0.0.1:8001",
         "tls_cert": "c.pem", "tls_key": "k.pem", "client_ca": "ca.pem", "state": "s",
     }  # fmt: skip
     assert given.keys() == {parameter.name for parameter in serve.params}
     settings = settings_from(given)
     assert str(settings.server.client_ca) == "ca.pem"
     assert settings.server.workers == 2
+    assert (settings.engine.kind, settings.engine.triton_url) == ("triton", "127.0.0.1:8001")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,9 @@ def test_one_line_once_ready_and_the_gateway_is_there(gateway) -> None:
     assert httpx.get(f"{gateway.url}/readyz", trust_env=False).json()["ready"] is True
     assert "wardgate_ready" in httpx.get(f"{gateway.metrics}/metrics", trust_env=False).text
     published = json.loads((gateway.state / GATEWAY_FILE).read_text())
-    assert published == {"url": gateway.url, "metrics": gateway.metrics, "pid": gateway.popen.pid}
+    assert published == {
+        "url": gateway.url, "grpc": None, "metrics": gateway.metrics, "pid": gateway.popen.pid,
+    }  # fmt: skip
     port = int(gateway.url.rpartition(":")[2])
     with socket.socket() as other, pytest.raises(OSError):
         other.bind(("127.0.0.1", port))

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wardgate import Deidentifier
 from wardgate.deid import deidentify as module
+from wardgate.deid import policy as policies
 from wardgate.errors import DetectorFailed, PolicyUnknown
 from wardgate.types import PHI
 
@@ -37,6 +38,10 @@ PHI_PIECES = [
 HIDDEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202e\u2066"
 JOINTS = [
     " ",
+    " ",
+    " ",
+    "-",
+    "/",
     ", ",
     "\n",
     "\r\n",
@@ -51,10 +56,18 @@ JOINTS = [
     " \u05d0 ",
     *HIDDEN,
 ]
+WORDS = [
+    "pain", "BP 120/80", "90+", "[NAME]", "[DATE]", "021**", "000**", "in 2019", "2019", "1931", "Will", "Oak", "St.",
+    "Dr.", "Street", "Ave", "Oak Street", "Court", "Way", "N Main", "n", "Mar", "May", "in March", "14 March", "the", "of",
+    "617 555", "617", "51 516", "12", "7", "+1", "SSN", "last 4 of SSN", "phone", "MRN", "ID:", "A", "born", "born in",
+    "since", "DOB:", "@", "#", "Apt 4", "Boston", "MA", "mg", "year-old", "y/o", "Jr", "Hospital", ".jpg", "x",
+]  # fmt: skip
+"""What stands beside PHI and may make something else of what is put in its place."""
 PIECES = st.lists(
     st.one_of(
         st.sampled_from(PHI_PIECES),
-        st.sampled_from(["pain", "BP 120/80", "90+", "[NAME]", "021**", "in 2019", "Will"]),
+        st.sampled_from(PHI_PIECES[3:9]),
+        st.sampled_from(WORDS),
         st.text(max_size=6),
     ),
     min_size=1,
@@ -119,11 +132,11 @@ def test_exact_for_any_text(text):
 
 
 @settings(max_examples=400, deadline=None)
-@given(_texts())
-def test_exact_for_phi_in_any_text_and_a_second_pass_changes_nothing(text):
-    first = DETECTOR.deidentify(text)
+@given(_texts(), st.sampled_from(sorted(policies.shipped())))
+def test_exact_for_phi_in_any_text_and_a_second_pass_changes_nothing(text, policy):
+    first = DETECTOR.deidentify(text, policy=policy)
     _check(text, first)
-    again = DETECTOR.deidentify(first.text)
+    again = DETECTOR.deidentify(first.text, policy=policy)
     assert again.text == first.text
 
 
@@ -139,7 +152,8 @@ def _covered(text):
     st.text(HIDDEN, min_size=1, max_size=3),
 )
 def test_a_hidden_joint_hides_nothing_that_a_space_shows(left, right, joint):
-    spaced = _covered(f"{left}{' ' * len(joint)}{right}")
+    more = len(joint) - 1
+    spaced = {i if i < len(left) else i + more for i in _covered(f"{left} {right}")}
     assert spaced <= _covered(f"{left}{joint}{right}")
 
 
@@ -150,6 +164,55 @@ def test_a_hidden_character_inside_hides_nothing(piece, data):
     hidden = data.draw(st.sampled_from(HIDDEN))
     expected = {i + (i >= at) for i in _covered(piece)}
     assert expected <= _covered(piece[:at] + hidden + piece[at:])
+
+
+HIDEABLE = ["Dr. Smith", "Martha", "John Doe", "3/14/2019", "MRN: 1234567", "617-555-0123"]
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u00ad", "\u2060", "\u0301"])
+@pytest.mark.parametrize("piece", HIDEABLE)
+def test_marks_inside_and_beside_hide_nothing_in_any_position(piece, mark):
+    for at in range(1, len(piece)):
+        for left, right in [
+            (" ", " "),
+            (f" {mark}", " "),
+            (" ", f"{mark} "),
+            (f"{mark} {mark}",) * 2,
+        ]:
+            text = f"saw{left}{piece[:at]}{mark}{piece[at:]}{right}today"
+            shown = {3 + len(left) + i + (i >= at) for i in _covered(piece)}
+            assert shown <= _covered(text), text.encode("unicode_escape")
+
+
+@pytest.mark.parametrize("policy", policies.shipped())
+@pytest.mark.parametrize("number", [9, 2_000, 5_999])
+def test_in_a_text_full_of_marks_nothing_hides_anywhere(number, policy):
+    parts = ["de\u200bnies\u200bPain"] * 6_000
+    parts[number] = "Dr. Sm\u200bith\u200b617-\u200b555-0123"
+    text = " ".join(parts)
+    result = DETECTOR.deidentify(text, policy=policy)
+    _check(text, result)
+    assert "Sm" not in result.text
+    assert "0123" not in result.text
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("3/14/2019 Will Dr. Smith", "[DATE] Will Dr. [NAME]"),
+        ("seen 3/14/2019 will call Dr. Smith", "seen 2019 will call Dr. [NAME]"),
+        ("3/14/2019 Oak Street", "[DATE] Oak Street"),
+        ("617 555 3/14/2019", "617 555 [DATE]"),
+        ("Mar, 3/14/2019", "Mar, [DATE]"),
+        ("on 3/7March 3, 2019", "on [DATE]2019"),
+        ("617-555-0123-14 March", "[PHONE]-[DATE]"),
+        ("Seen 3/14/2019.", "Seen 2019."),
+        ("Seen 3/14/2019 by Dr. Smith", "Seen 2019 by Dr. [NAME]"),
+    ],
+)
+def test_a_year_stays_only_where_it_is_read_as_a_year_again(text, clean):
+    assert DETECTOR.deidentify(text).text == clean
+    assert DETECTOR.deidentify(clean).text == clean
 
 
 def test_limited_data_set_keeps_dates_and_cities_and_reports_them():
@@ -194,6 +257,79 @@ def test_today_is_the_clock(monkeypatch):
     assert DETECTOR.deidentify("DOB: 07/28/1936").text == "DOB: 1936"
     monkeypatch.setattr(module, "_today", lambda: dt.date(2026, 7, 28))
     assert DETECTOR.deidentify("DOB: 07/28/1936").text == "DOB: [DATE]"
+
+
+TODAY = dt.date(2026, 7, 28)
+
+
+@pytest.fixture
+def today(monkeypatch):
+    """The clock, frozen."""
+    monkeypatch.setattr(module, "_today", lambda: TODAY)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "text", "clean"),
+    [
+        # a year later than the date given stands as if no date were known
+        ("1930-12-31", "DOB: 01/01/1931", "DOB: [DATE]"),
+        ("1930-12-31", "Born in 1931", "Born in [DATE]"),
+        ("1931-01-01", "DOB: 01/01/1931", "DOB: 1931"),
+        ("2024-12-31", "Seen 12/31/2024", "Seen 2024"),
+        ("2024-12-31", "Seen 01/01/2025", "Seen [DATE]"),
+        ("2024-12-31", "due 01/05/2027", "due [DATE]"),
+        ("2024-12-31", "born in 1950", "born in 1950"),
+        ("1940-12-31", "born in 1950", "born in [DATE]"),
+        # and a later year in the text shows that the date is false: ages count to today
+        ("1932-01-01", "DOB: 07/28/1936", "DOB: [DATE]"),
+        ("1936-07-28", "DOB: 07/28/1936. Seen 03/14/2024.", "DOB: [DATE]. Seen [DATE]."),
+        ("1937-01-01", "DOB: 07/28/1936. Seen 03/14/2024.", "DOB: [DATE]. Seen [DATE]."),
+        ("1937-01-01", "DOB: 07/28/1936. Seen 03/14/1937.", "DOB: 1936. Seen 1937."),
+        ("1937-01-01", "DOB: 07/28/1936. Seen 3/4/24.", "DOB: [DATE]. Seen [DATE]."),
+        ("1937-01-01", "DOB: 07/28/1936. Seen 14-Mar-24.", "DOB: [DATE]. Seen [DATE]."),
+        ("1937-01-01", "DOB: 07/28/1936. Class of '24.", "DOB: [DATE]. Class of '24."),
+        ("1937-01-01", "DOB: 07/28/1936. Seen 20\u200b24.", "DOB: [DATE]. Seen 20\u200b24."),
+        ("1937-01-01", "DOB: 07/28/1936. Seen ２０24.", "DOB: [DATE]. Seen ２０24."),
+        # to the day: 07/29/1936 is 89 today, 07/28/1936 is 90
+        ("2025-12-31", "DOB: 07/28/1936. Next 01/02/2026.", "DOB: [DATE]. Next [DATE]."),
+        ("2025-12-31", "DOB: 07/29/1936. Next 01/02/2026.", "DOB: 1936. Next [DATE]."),
+        ("2025-12-31", "DOB: 07/28/1936. Seen 12/31/2025.", "DOB: 1936. Seen 2025."),
+        # a year after today proves nothing about the note's date
+        ("2025-12-31", "DOB: 07/28/1936. Next 01/02/2027.", "DOB: 1936. Next [DATE]."),
+        # today itself, and a caller whose calendar is a day ahead
+        ("2026-07-28", "DOB: 07/28/1936. Seen 07/28/2026.", "DOB: [DATE]. Seen 2026."),
+        ("2026-07-29", "DOB: 07/29/1936. Seen 07/29/2026.", "DOB: [DATE]. Seen 2026."),
+    ],
+)
+@pytest.mark.usefixtures("today")
+def test_a_false_old_date_keeps_no_year_that_shows_an_age_over_89(claimed, text, clean):
+    reference = dt.date.fromisoformat(claimed)
+    assert DETECTOR.deidentify(text, reference_date=reference).text == clean
+
+
+@pytest.mark.usefixtures("today")
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    birth=st.dates(dt.date(1905, 1, 1), dt.date(1936, 7, 28)),
+    seen=st.dates(dt.date(2000, 1, 1), TODAY),
+    claimed=st.dates(dt.date(1800, 1, 1), TODAY),
+    form=st.sampled_from(["%m/%d/%Y", "%Y-%m-%d", "%B %d, %Y", "%d %b %Y"]),
+)
+def test_no_date_earlier_than_the_note_keeps_more_than_today_does(birth, seen, claimed, form):
+    text = f"DOB: {birth.strftime(form)}. Seen on {seen.strftime(form)}."
+    told = DETECTOR.deidentify(text, reference_date=claimed).text
+    if claimed.year < seen.year:
+        assert str(birth.year) not in told
+        assert str(seen.year) not in told
+
+
+@pytest.mark.parametrize("year", [1936, 2024])
+@pytest.mark.usefixtures("today")
+def test_with_no_date_given_it_is_today_and_later_years_stay(year):
+    assert DETECTOR.deidentify("Seen 01/05/2027").text == "Seen 2027"
+    assert DETECTOR.deidentify(f"Seen 08/05/{year}").text == f"Seen {year}"
 
 
 def test_a_fault_refuses_and_tells_nothing(monkeypatch):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wardgate.deid.fold import fold, is_format, readings, unfold
+from wardgate.types import EntityType
 
 
 def test_ascii_is_the_same_object():
@@ -55,30 +58,36 @@ def test_index_points_at_the_kept_characters(text):
     assert index == sorted(set(index))
 
 
-def test_unfold_takes_in_the_marks_that_follow_and_no_format_characters():
-    text = "Jose\u0301 x"
+@pytest.mark.parametrize("text", ["Jose\u0301 x", "Jose\u0301\u200bx"])
+def test_unfold_takes_in_the_marks_that_follow_and_no_format_characters(text):
     _, index = fold(text)
-    assert unfold(text, 0, 4, index) == (0, 5)
-    assert unfold(text, 2, 3, None) == (2, 3)
-    text = "Jose\u0301\u200bx"
-    _, index = fold(text)
-    assert unfold(text, 0, 4, index) == (0, 5)
+    found = [(0, 4, EntityType.NAME, 0.5, None), (2, 3, EntityType.AGE, 0.1, None)]
+    assert unfold(text, found, index) == [
+        (0, 5, EntityType.NAME, 0.5, None),
+        (2, 3, EntityType.AGE, 0.1, None),
+    ]
+
+
+def _forms(text):
+    forms, unread = readings(text)
+    assert unread == []
+    return [form for form, _ in forms]
 
 
 @pytest.mark.parametrize("hidden", "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202e")
 def test_a_text_with_format_characters_is_read_without_them_and_with_spaces(hidden):
-    assert [form for form, _ in readings(f"ab{hidden}cd")] == ["abcd", "ab cd\n"]
-    assert [form for form, _ in readings(f"aB{hidden}3{hidden}4")] == [
+    assert _forms(f"ab{hidden}cd") == ["abcd", "ab cd\n"]
+    assert _forms(f"aB{hidden}3{hidden}4") == [
         "aB34",
-        "aB 3 4\n",
         "aB 34\n",
+        "aB 3 4\n",
     ]
 
 
 @given(st.lists(st.sampled_from(["aB1 ", "\u200b", "x" * 150, "y " * 90, "\u00ad", "e\u0301"])))
 def test_every_reading_points_at_its_characters(parts):
     text = "".join(parts)
-    for form, index in readings(text):
+    for form, index in readings(text)[0]:
         where = range(len(text)) if index is None else index[:-1]
         assert len(where) == len(form)
         assert list(where) == sorted(where)
@@ -90,7 +99,7 @@ def test_every_reading_points_at_its_characters(parts):
 
 def test_what_is_far_from_a_format_character_is_read_once():
     text = "a " * 5000 + "b\u200bc\u200bD" + " d" * 5000
-    whole, spaced, mixed = (form for form, _ in readings(text))
+    whole, mixed, spaced = _forms(text)
     assert len(whole) == len(text) - 2
     assert "b c D" in spaced
     assert "bc D" in mixed
@@ -99,7 +108,34 @@ def test_what_is_far_from_a_format_character_is_read_once():
 
 @pytest.mark.parametrize("text", ["plain", "Jos\u00e9", "Jose\u0301", "\u2640\u200d\u2642"])
 def test_any_other_text_is_read_once(text):
-    assert readings(text) == [fold(text)]
+    assert readings(text) == ([fold(text)], [])
+
+
+@pytest.mark.parametrize(
+    "text", ["a \u200bB", "John\u200b\n", "\u200bJohn", "(\u200b)", "JOHN\u00ad"]
+)
+def test_a_mark_beside_a_space_or_an_end_or_between_signs_joins_nothing(text):
+    assert len(_forms(text)) == 1
+
+
+@pytest.mark.parametrize("piece", ["Jo\u200bhn\u200bSmith ", "a\u00adb", "A\u200b1\u200b2 \u200b"])
+@pytest.mark.parametrize("size", [70_000, 300_000])
+def test_what_is_read_is_bounded_and_the_rest_is_told(piece, size):
+    text = (piece * size)[:size]
+    forms, unread = readings(text)
+    assert sum(len(form) for form, _ in forms) <= max(size, 65_536) * 1.07
+    assert unread == sorted(unread)
+    assert all(start < end <= size for start, end in unread)
+    assert all(low[1] < high[0] for low, high in itertools.pairwise(unread))
+    read = {i for form, index in forms for i in index[:-1]}
+    assert all(
+        i in read or is_format(text[i]) or any(start <= i < end for start, end in unread)
+        for i in range(0, size, 97)
+    )
+
+
+def test_a_note_of_usual_length_is_read_whatever_it_holds():
+    assert readings("Jo\u200bhn\u200bSmith 3\u200b/4\u200b/19 " * 900)[1] == []
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=0x80)))

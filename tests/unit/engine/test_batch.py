@@ -314,3 +314,21 @@ class Queue(RuleBasedStateMachine):
 
 Queue.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestQueue = Queue.TestCase
+
+
+def test_models_come_and_go_beside_others():
+    queue = planner()
+    queue.add("late", BUCKETS)
+    push(queue, 1, 5, model="late")
+    push(queue, 2, 5, now=1.0)
+    queue.refuse("late")
+    with pytest.raises(ModelUnknown):
+        push(queue, 3, 5, model="late")
+    assert [queue.next_batch().model for _ in range(2)] == ["late", "m"], "what waits will run"
+    queue.forget("late")
+    push(queue, 4, 5)
+    assert drain(queue) == [[4]]
+    assert queue.tokens == 0
+    queue.add("late", BUCKETS)
+    push(queue, 5, 5, model="late")
+    assert drain(queue) == [[5]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny_models
-from wardgate.errors import ManifestInvalid, NoteExceedsModel
+from wardgate.errors import ManifestInvalid, ModelOutputInvalid, NoteExceedsModel
 from wardgate.nlp.tokenize import Tokenizer, split
 
 CLS, SEP, UNKNOWN = 2, 3, 1
@@ -91,3 +92,14 @@ def test_a_file_that_is_no_tokenizer_is_refused(content):
 def test_a_length_or_overlap_that_leaves_no_room_is_refused(length, overlap):
     with pytest.raises(ManifestInvalid):
         Tokenizer(tiny_models.tokenizer_json(), length, overlap)
+
+
+def test_a_panic_of_the_library_is_an_error_like_any_other(capfd):
+    tree = json.loads(tiny_models.tokenizer_json())
+    tree["pre_tokenizer"] = {
+        "type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False,
+    }  # fmt: skip
+    tokenizer = Tokenizer(json.dumps(tree).encode(), 64, 8)
+    with pytest.raises(ModelOutputInvalid, match="tokenizer failed"):
+        tokenizer.encode("a" * 64 + "!")
+    capfd.readouterr()  # the library writes its panic to stderr

@@ -170,3 +170,13 @@ async def test_a_cancellation_from_elsewhere_is_no_caller_that_left() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_a_route_may_take_other_types_besides() -> None:
+    other = frozenset({b"", b"application/octet-stream"})
+    for given in (scope(), scope((b"content-type", b"Application/Octet-Stream"))):
+        check_headers(given, media_type=JSON, limit=10, or_else=other)
+    with pytest.raises(ContentTypeUnsupported):
+        check_headers(
+            scope((b"content-type", b"text/plain")), media_type=JSON, limit=10, or_else=other
+        )

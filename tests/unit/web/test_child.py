@@ -16,7 +16,7 @@ from wardgate.engine.remote import RemoteEngine
 from wardgate.errors import ModelUnknown
 from wardgate.settings import Settings
 from wardgate.web import child
-from wardgate.web.control import Channel
+from wardgate.web.channel import Channel
 from wardgate.web.server.serve import bind
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 
@@ -15,7 +16,7 @@ from wardgate.errors import (
     TokenMissing,
     tree,
 )
-from wardgate.web.problems import MEDIA_TYPE, SCHEMA, problem, responses, type_uri
+from wardgate.web.problems import MEDIA_TYPE, SCHEMA, own, problem, responses, type_uri
 
 ID = "6b0f3a52-5a1b-4a3e-9a53-2f4a4c3a9d10"
 
@@ -35,6 +36,25 @@ def test_every_error_becomes_a_problem(error) -> None:
     assert (b"content-type", b"application/problem+json") in headers
     assert (b"www-authenticate" in dict(headers)) == (status == 401 or error is Forbidden)
     assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == found.keys()
+
+
+@pytest.mark.parametrize("error", tree(), ids=lambda cls: cls.__name__)
+def test_the_servers_own_reply_is_whole(error) -> None:
+    status, headers, body = own(error)
+    found = json.loads(body)
+    instance = found["instance"].removeprefix("urn:uuid:")
+    assert uuid.UUID(instance).version == 4
+    assert (status, body) == problem(error(), request_id=instance)[::2]
+    given = dict(headers)
+    assert len(given) == len(headers)
+    assert given[b"content-length"] == str(len(body)).encode()
+    assert given[b"cache-control"] == b"no-store"
+    assert (b"retry-after" in given) == (error.status == 503)
+
+
+def test_every_reply_of_the_server_is_an_instance_of_its_own() -> None:
+    first, second = (json.loads(own(Overloaded)[2])["instance"] for _ in range(2))
+    assert first != second
 
 
 def test_the_reason_stays_inside() -> None:

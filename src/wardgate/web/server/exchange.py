@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
@@ -35,7 +36,7 @@ class ReplyInvalid(RuntimeError):
     """The application's reply breaks ASGI or HTTP; the connection or stream is cut."""
 
 
-class Exchange:
+class Exchange(ABC):
     """A request that is being read and answered. One task runs it; the connection feeds it."""
 
     __slots__ = (
@@ -180,25 +181,25 @@ class Exchange:
 
     # -- what a protocol does ---------------------------------------------------------------------
 
+    @abstractmethod
     def want(self) -> None:
         """Let more of the body in."""
-        raise NotImplementedError
 
-    def taken(self) -> None:
+    def taken(self) -> None:  # noqa: B027 -- most protocols need not know
         """Note that the application took what was buffered."""
 
+    @abstractmethod
     def head(self, status: int, headers: Headers) -> None:
         """Keep the reply's head; it leaves with the first piece of the body."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def write(self, body: bytes, *, more: bool) -> None:
         """Write a piece of the reply; without `more` the reply is complete."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self) -> None:
         """Answer 500 where no reply was started."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abort(self) -> None:
         """Cut the connection or stream in the middle of a reply."""
-        raise NotImplementedError

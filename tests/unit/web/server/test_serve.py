@@ -246,9 +246,19 @@ async def test_default_limits(recorder):
 HEAD = b"GET /echo HTTP/1.1\r\nHost: gate\r\n"
 
 
+def note(told):
+    """Note the class of each refusal; all come from this machine."""
+
+    def refused(error, peer):
+        assert peer == "127.0.0.1"
+        told.append(error)
+
+    return refused
+
+
 async def test_own_refusals_are_told(serve, connect):
     told = []
-    server = await serve(refused=told.append, header_bytes=2048, header_seconds=0.3)
+    server = await serve(refused=note(told), header_bytes=2048, header_seconds=0.3)
     cases = (
         (b"GET /%zz HTTP/1.1\r\nHost: gate\r\n\r\n", 400, RequestMalformed),
         (HEAD, 408, HeadersTimeout),
@@ -265,7 +275,7 @@ async def test_own_refusals_are_told(serve, connect):
 
 async def test_own_refusals_over_http2_are_told(serve, authority, connect2):
     told = []
-    server = await serve(refused=told.append, tls=authority.files(), header_bytes=2048)
+    server = await serve(refused=note(told), tls=authority.files(), header_bytes=2048)
     wire = await connect2(server)
     assert (await wire.ask(b"*")).status == 400
     assert (await wire.ask(headers=[(b"x", b"a" * 3000)])).status == 431
@@ -275,11 +285,11 @@ async def test_own_refusals_over_http2_are_told(serve, authority, connect2):
 
 async def test_refusal_at_the_cap_is_told(serve, authority, connect, connect2):
     told = []
-    plain = await serve(refused=told.append, connections=1)
+    plain = await serve(refused=note(told), connections=1)
     assert (await (await connect(plain)).ask(GET)).status == 200
     assert (await (await connect(plain)).ask(GET)).status == 503
     assert told == [Overloaded]
-    secure = await serve(refused=told.append, connections=1, tls=authority.files())
+    secure = await serve(refused=note(told), connections=1, tls=authority.files())
     assert (await (await connect2(secure)).ask()).status == 200
     assert (await (await connect2(secure)).ask()).status == 503
     assert told == [Overloaded, Overloaded]
@@ -287,7 +297,7 @@ async def test_refusal_at_the_cap_is_told(serve, authority, connect, connect2):
 
 async def test_answers_of_the_application_are_not_told(serve, connect):
     told = []
-    server = await serve(refused=told.append)
+    server = await serve(refused=note(told))
     early = b"POST /early HTTP/1.1\r\nHost: gate\r\nContent-Length: 9\r\n\r\n"
     assert (await (await connect(server)).ask(early)).status == 413
     assert (await (await connect(server)).ask(GET)).status == 200

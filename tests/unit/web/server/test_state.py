@@ -2,7 +2,7 @@ import asyncio
 
 from wardgate.web.server.exchange import Exchange
 from wardgate.web.server.limits import Limits
-from wardgate.web.server.state import State, base_scope
+from wardgate.web.server.state import State, address, base_scope
 
 
 class Transport:
@@ -13,9 +13,11 @@ class Transport:
 def test_scope_of_a_connection():
     scope = base_scope(Transport(peername=("10.0.0.1", 5), sockname=("::1", 80, 0, 0)), None)
     assert (scope["client"], scope["server"]) == (("10.0.0.1", 5), ("::1", 80))
+    assert address(scope) == "10.0.0.1"
     assert scope["scheme"] == "http"
     scope = base_scope(Transport(sockname="/run/gate.sock"), {"tls_version": 0x0304})
     assert (scope["client"], scope["server"]) == (None, None)
+    assert address(scope) is None
     assert (scope["scheme"], scope["extensions"]) == ("https", {"tls": {"tls_version": 0x0304}})
 
 
@@ -28,6 +30,8 @@ async def test_tasks_are_owned_until_they_end():
     class Silent(Exchange):
         def fail(self):
             self.complete = True
+
+        want = head = write = abort = None
 
     state = State(app, Limits(connections=1), asyncio.get_running_loop())
     state.start(Silent({"method": "GET"}))

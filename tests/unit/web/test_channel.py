@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from wardgate.web.control import _LINE_LIMIT, Channel, unless
+from wardgate.web.channel import _LINE_LIMIT, Channel, unless
 
 
 async def pair() -> tuple[Channel, Channel]:

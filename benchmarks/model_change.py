@@ -1,0 +1,210 @@
+"""Latency while the model changes, against before and after: open loop at half the capacity.
+
+Run `python benchmarks/model_change.py [--requests 10000] [--workers 1]`. Version 2 is the shipped
+model under another version; through the middle window promotions and rollbacks follow each other
+without a pause. A request's time counts from the moment at which it should have been sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import load
+from servers import SHIPPED, System, memory, notes, wardgate, write
+
+CONNECTIONS = 64
+
+
+class _Connection(asyncio.Protocol):
+    """One kept-alive connection; idle ones wait in the pool."""
+
+    def __init__(self, pool: _Pool) -> None:
+        self.pool = pool
+        self.buffer = b""
+        self.due = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self.transport = transport
+        self.pool.idle.append(self)
+
+    def send(self, request: bytes, due: float) -> None:
+        self.due = due
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head = self.buffer.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        start = self.buffer.lower().find(b"content-length:", 0, head) + 15
+        length = int(self.buffer[start : self.buffer.find(b"\r\n", start)])
+        if len(self.buffer) < head + 4 + length:
+            return
+        self.pool.answered(self, time.perf_counter() - self.due, self.buffer[9:12])
+        self.buffer = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
+        if not self.pool.closing:
+            self.pool.lost += 1
+            self.pool.done.set()
+
+
+class _Pool:
+    """Sends at given times, on whichever connection is free; what finds none waits its turn."""
+
+    def __init__(self) -> None:
+        self.idle: deque[_Connection] = deque()
+        self.waiting: deque[tuple[bytes, float]] = deque()
+        self.seconds: list[float] = []
+        self.failed = self.lost = 0
+        self.closing = False
+        self.last = 0
+        self.done = asyncio.Event()
+
+    def offer(self, request: bytes, due: float) -> None:
+        if self.idle:
+            self.idle.popleft().send(request, due)
+        else:
+            self.waiting.append((request, due))
+
+    def answered(self, connection: _Connection, seconds: float, status: bytes) -> None:
+        self.seconds.append(seconds)
+        self.failed += status != b"200"
+        if len(self.seconds) == self.last:
+            self.done.set()
+        if self.waiting:
+            connection.send(*self.waiting.popleft())
+        else:
+            self.idle.append(connection)
+
+
+async def window(url: str, requests: list[bytes], rate: float, count: int) -> dict[str, float]:
+    """Send `count` requests, `rate` a second, and return what became of them."""
+    parts = urlsplit(url)
+    loop = asyncio.get_running_loop()
+    pool = _Pool()
+    for _ in range(CONNECTIONS):
+        await loop.create_connection(lambda: _Connection(pool), parts.hostname, parts.port)
+    begin = time.perf_counter()
+    for number in range(count):
+        due = begin + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        pool.offer(requests[number % len(requests)], due)
+    pool.last = count
+    if len(pool.seconds) < count:
+        await pool.done.wait()
+    took = time.perf_counter() - begin
+    pool.closing = True
+    for connection in pool.idle:
+        connection.transport.close()
+    ordered = sorted(pool.seconds)
+    return {
+        "requests": len(ordered),
+        "failed": pool.failed + pool.lost,
+        "requests_per_second": round(len(ordered) / took, 1),
+        "p50_ms": round(ordered[len(ordered) // 2] * 1e3, 3),
+        "p99_ms": round(ordered[int(len(ordered) * 0.99)] * 1e3, 3),
+        "p999_ms": round(ordered[int(len(ordered) * 0.999)] * 1e3, 3),
+        "max_ms": round(ordered[-1] * 1e3, 3),
+    }
+
+
+def change(state: Path, *arguments: str) -> None:
+    """Run `wardgate models ...` to its end; raises where it fails."""
+    subprocess.run(
+        [sys.executable, "-m", "wardgate", "models", *arguments],
+        env={**os.environ, "WARDGATE_STATE": str(state)},
+        check=True, capture_output=True, preexec_fn=lambda: os.nice(10),
+    )  # fmt: skip
+
+
+async def during(
+    system: System, state: Path, requests: list[bytes], rate: float, count: int
+) -> dict[str, float]:
+    """One window in which changes follow each other."""
+    load_ = asyncio.create_task(window(system.url, requests, rate, count))
+    changes = 0
+    while not load_.done():
+        arguments = ("rollback", "sentiment") if changes else ("promote", "sentiment", "2")
+        await asyncio.to_thread(change, state, *arguments)
+        changes += 1
+    return {**await load_, "changes": changes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0 measures")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
+        home = Path(folder)
+        home.chmod(0o700)
+        registry = home / "registry"
+        for version in ("1", "2"):
+            place = registry / "sentiment" / version
+            shutil.copytree(SHIPPED / "1" if (SHIPPED / "1").is_dir() else SHIPPED, place)
+            manifest = json.loads((place / "manifest.json").read_text())
+            (place / "manifest.json").write_text(json.dumps({**manifest, "version": version}))
+        shutil.move(registry / "sentiment" / "2", home / "later")
+        environment = {
+            "WARDGATE_REGISTRY__FOLDER": str(registry),
+            "WARDGATE_REGISTRY__INSECURE_ALLOW_UNSIGNED": "true",
+        }
+        state = home / "state"
+        with wardgate(
+            "--workers", str(given.workers), state=memory(), WARDGATE_STATE=str(state), **environment
+        ) as system:  # fmt: skip
+            shutil.move(home / "later", registry / "sentiment" / "2")
+            assert system.token is not None
+            requests = [
+                load.post(
+                    system.url,
+                    json.dumps({"model": "sentiment", "text": text, "timeout_ms": 30_000}).encode(),
+                    token=system.token,
+                )
+                for text in notes()
+            ]
+            result = asyncio.run(_measure(given, system, state, requests))
+    write("model-change", result)
+
+
+async def _measure(
+    given: argparse.Namespace, system: System, state: Path, requests: list[bytes]
+) -> dict[str, object]:
+    capacity = 0.0
+    if not given.rate:
+        capacity = (
+            await load.closed_loop(system.url, requests, callers=32, seconds=8, warm=3)
+        ).rate
+    rate = given.rate or capacity / 2
+    count = given.requests
+    await window(system.url, requests, rate, count // 10)
+    before = await window(system.url, requests, rate, count)
+    between = await during(system, state, requests, rate, count)
+    after = await window(system.url, requests, rate, count)
+    return {
+        "workers": given.workers,
+        "capacity_requests_per_second": round(capacity, 1),
+        "offered_requests_per_second": round(rate, 1),
+        "before": before,
+        "during": between,
+        "after": after,
+        "p99_ratio": round(between["p99_ms"] / before["p99_ms"], 3),
+    }
+
+
+if __name__ == "__main__":
+    main()

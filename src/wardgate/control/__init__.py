@@ -1,0 +1,1 @@
+"""What all processes of a gateway agree on, and how far each of them has followed."""

@@ -1,0 +1,44 @@
+"""Becomes the Triton server: takes away what it does not need, then replaces itself with it.
+
+Run as a script by `engine/tritonserver.py`: `tritonlaunch.py UID PARENT COMMAND...`, a UID of -1
+keeps the user. A process of its own does this, because code between fork and exec in a process with
+threads can deadlock. Uses the standard library alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+"""linux/prctl.h"""
+NICE_TO_ZERO = 20
+"""RLIMIT_NICE that lets a thread come back to nice 0 (getrlimit(2)): models warm up with less."""
+
+
+def main(arguments: list[str]) -> None:
+    """Forbid core files, drop to UID, end with the process PARENT, and run COMMAND."""
+    uid, parent, command = int(arguments[0]), int(arguments[1]), arguments[2:]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if uid >= 0:
+        with suppress(ValueError):  # root in a container may not; models then warm up as they are
+            resource.setrlimit(resource.RLIMIT_NICE, (NICE_TO_ZERO, NICE_TO_ZERO))
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+    os.umask(0o077)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    # After the change of user, which clears it; a parent that died before this line is noticed.
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+    os.execv(command[0], command)  # noqa: S606 -- there is no shell, and none is wanted
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The model file that runs inside Triton's Python backend; never imported by the gateway."""

@@ -1,0 +1,182 @@
+"""Runs an exported model inside Triton's Python backend: ONNX Runtime, or torch on a GPU.
+
+The requests of one call may have different lengths: those of one shape run together, small ones
+first, and each request gets exactly its own rows back. Triton has checked names, types and ranks,
+the gateway checks what comes back; here nothing is checked twice. No message quotes a value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# The backend's Python leaves its environment aside. Names the folders of numpy and ONNX Runtime
+# where Triton runs from a wheel; in NVIDIA's container they are installed where Python looks.
+sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(":") if folder]
+
+import numpy as np  # noqa: E402
+import triton_python_backend_utils as pb_utils  # noqa: E402
+
+_ASIDE = 10
+"""The nice value while the model loads and warms up, so that the models that serve go first."""
+_NICE_TO_ZERO = 20
+"""RLIMIT_NICE from which a thread may come back to nice 0 (getrlimit(2))."""
+
+Run = Callable[[list[Any]], list[Any]]
+"""From the inputs to the outputs, each in the order of the configuration."""
+
+
+class TritonPythonModel:
+    """One instance of the model, as Triton's Python backend calls it."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the model of `<repository>/<version>`."""
+        _close_shared_memory()
+        config = json.loads(args["model_config"])
+        self._inputs = [tensor["name"] for tensor in config["input"]]
+        self._outputs = [tensor["name"] for tensor in config["output"]]
+        self._batched = config["max_batch_size"] > 0
+        self._cold = len(config.get("model_warmup", ()))
+        cores = len(os.sched_getaffinity(0))
+        self._back = _aside() if self._cold else None
+        folder = Path(args["model_repository"], args["model_version"])
+        gpu = args["model_instance_kind"] == "GPU"
+        device = int(args["model_instance_device_id"]) if gpu else None
+        if gpu and (folder / "weights.safetensors").is_file():
+            self._run = _torch(folder, f"cuda:{device}")
+        else:
+            count = sum(int(group.get("count", 1)) for group in config["instance_group"])
+            threads = int(os.environ.get("MODEL_THREADS", "0")) or max(1, cores // count)
+            self._run = _onnx(folder, self._outputs, device, threads)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request with its rows, in the order of the requests."""
+        answers: list[Any] = [None] * len(requests)
+        inputs = [
+            [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs]
+            for request in requests
+        ]
+        for places in self._by_shape(inputs):
+            try:
+                shares = self._together([inputs[place] for place in places])
+            except Exception:  # noqa: BLE001 -- whatever it is, its text may quote values
+                failed = pb_utils.TritonError("The model's run failed.")
+                for place in places:
+                    answers[place] = pb_utils.InferenceResponse([], failed)
+                continue
+            for place, share in zip(places, shares, strict=True):
+                tensors = map(pb_utils.Tensor, self._outputs, share)
+                answers[place] = pb_utils.InferenceResponse(list(tensors))
+        if self._cold:  # Triton warms up with one call for each sample, before any other
+            self._cold -= 1
+            if not self._cold and self._back is not None:
+                self._back()
+        return answers
+
+    def _by_shape(self, inputs: list[list[Any]]) -> Iterator[list[int]]:
+        """Yield the places of requests that run together, small shapes first."""
+        places: dict[Any, list[int]] = {}
+        for place, arrays in enumerate(inputs):
+            shape = tuple(array.shape[1:] for array in arrays) if self._batched else place
+            places.setdefault(shape, []).append(place)
+        for shape in sorted(places):
+            yield places[shape]
+
+    def _together(self, inputs: list[list[Any]]) -> list[list[Any]]:
+        """Run the rows of several requests as one batch; return each request's share."""
+        if len(inputs) == 1:
+            return [self._run(inputs[0])]
+        columns = [np.concatenate(column) for column in zip(*inputs, strict=True)]
+        found = self._run(columns)
+        rows = len(columns[0])
+        if any(len(output) != rows for output in found):  # a row could go to another's caller
+            raise ValueError
+        ends = np.cumsum([len(arrays[0]) for arrays in inputs])[:-1]
+        return list(map(list, zip(*(np.split(output, ends) for output in found), strict=True)))
+
+
+def _onnx(folder: Path, outputs: list[str], device: int | None, threads: int) -> Run:
+    """Return a run of `model.onnx` on a GPU, or on the processor with so many threads."""
+    import onnxruntime  # noqa: PLC0415 -- torch models do without
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # A plan of memory would be kept for ever for each shape seen.
+    options.enable_mem_pattern = False
+    # Spinning threads would take the processor from the gateway.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device is not None:
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device}))
+    graph = str(folder / "model.onnx")
+    session = onnxruntime.InferenceSession(graph, options, providers=providers)
+    names = [tensor.name for tensor in session.get_inputs()]
+
+    def run(inputs: list[Any]) -> list[Any]:
+        found = session.run(outputs, dict(zip(names, inputs, strict=True)))
+        return list(found)
+
+    return run
+
+
+def _torch(folder: Path, device: str) -> Run:
+    """Return a run of `weights.safetensors` in bfloat16, as `config.json` says."""
+    import safetensors.torch  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+    import transformers  # noqa: PLC0415
+
+    config = transformers.AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    task = str(config.architectures[0]).partition("For")[2]
+    kind = getattr(transformers, f"AutoModelFor{task}")
+    model = kind.from_config(config, trust_remote_code=False).to(torch.bfloat16)
+    model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+    model.eval().to(device)
+
+    def run(inputs: list[Any]) -> list[Any]:
+        ids, mask = (torch.from_numpy(array).to(device) for array in inputs)
+        with torch.inference_mode():
+            logits = model(input_ids=ids, attention_mask=mask).logits
+        return [logits.float().cpu().numpy()]
+
+    return run
+
+
+def _close_shared_memory() -> None:
+    """Make the memory shared with Triton this user's alone: it is created readable for all."""
+    with suppress(OSError):
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            _, found, name = line.partition(" /dev/shm/")
+            if found:
+                with suppress(OSError):
+                    Path("/dev/shm", name).chmod(0o600)  # noqa: S108 -- of shm_open(3)
+
+
+def _aside() -> Callable[[], None]:
+    """Let the models that serve go first; return what ends that, for all threads there are then.
+
+    A lower priority where it can be raised again, which takes a right; else half of the cores.
+    """
+    if os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_NICE)[0] >= _NICE_TO_ZERO:
+        _each_thread(lambda thread: os.setpriority(os.PRIO_PROCESS, thread, _ASIDE))
+        return lambda: _each_thread(lambda thread: os.setpriority(os.PRIO_PROCESS, thread, 0))
+    cores = sorted(os.sched_getaffinity(0))
+    half = cores[: max(1, len(cores) // 2)]
+    _each_thread(lambda thread: os.sched_setaffinity(thread, half))
+    return lambda: _each_thread(lambda thread: os.sched_setaffinity(thread, cores))
+
+
+def _each_thread(do: Callable[[int], None]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it may have ended
+            do(int(thread.name))

@@ -1,0 +1,151 @@
+"""What passes through the flow: a request, its reply, and the models that may answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wardgate.auth.admit import Permit
+from wardgate.telemetry import IN_FLIGHT, Hops
+from wardgate.types import (
+    PHI,
+    CleanText,
+    Deidentified,
+    Encoding,
+    Logits,
+    ModelId,
+    Permission,
+    Prediction,
+    Principal,
+    RequestContext,
+)
+
+CLIENT_LEFT = 499
+"""Status in the record of a call whose caller left; nginx's "client closed request"."""
+
+# -- what goes in and comes out -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a request before its body: the request line, headers and connection."""
+
+    request_id: str
+    trace_id: str
+    route: str
+    permission: Permission
+    authorization: Sequence[bytes]
+    """Every `Authorization` header value as sent."""
+    peer: str | None
+    proxied: bool = False
+    """Whether the headers say that a proxy passed it on."""
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A caller that is known, permitted and admitted; holds its room until `leave()`."""
+
+    head: Head
+    principal: Principal
+    slot: Permit
+    hops: Hops
+
+    def leave(self) -> None:
+        """Give the room back."""
+        self.slot.release()
+        IN_FLIGHT.dec()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The body of a request, parsed."""
+
+    texts: Sequence[PHI]
+    """One or more notes; each gets a row of the reply."""
+    context: RequestContext
+    body_digest: str
+    """Keyed digest of the body as sent, hex."""
+    model: str | None = None
+    version: str | None = None
+    """None for the version that serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as the flow uses it: tokenizer in front, labels and join rule behind."""
+
+    id: ModelId
+    labels: tuple[str, ...]
+    tokenize: Callable[[CleanText], Encoding]
+    postprocess: Callable[[Logits], Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one note."""
+
+    deidentified: Deidentified
+    prediction: Prediction | None = None
+    windows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What leaves the gateway: a row for each note, in their order."""
+
+    rows: Sequence[Row]
+    model: ServedModel | None = None
+    """The model that answered."""
+    fallback: str = ""
+    """Why it was not the one first asked: the reason of that one's error."""
+
+
+# -- who answers ----------------------------------------------------------------------------------
+
+
+class Lease(Protocol):
+    """Who answers one request; a version is let go only when nobody holds a lease on it."""
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that answers."""
+
+    @property
+    def fallback(self) -> ServedModel | None:
+        """The one that answers where `model` fails: there is one for a canary."""
+
+    @property
+    def shadow(self) -> str:
+        """Version that sees the text besides, its answer counted and dropped; or empty."""
+
+    def until(self, now: float, deadline: float) -> float:
+        """Return when `model` must have answered, so that there is time for `fallback`."""
+
+    def answered(self, seconds: float) -> None:
+        """Count an answer of `model`."""
+
+    def failed(self) -> None:
+        """Count that `model` failed where `fallback` answered."""
+
+    def mirror(self, texts: Sequence[CleanText], labels: Sequence[str]) -> None:
+        """Show the request to the shadow, if there is one; returns at once."""
+
+    def leave(self) -> None:
+        """Give the lease back. Call once."""
+
+
+class Models(Protocol):
+    """The models that serve."""
+
+    def route(self, name: str, version: str | None = None) -> ServedModel:
+        """Return the model that serves `name`, or that version of it.
+
+        Raises ModelUnknown where none of that name, or of that version, serves.
+        """
+
+    def lease(self, name: str, version: str | None, key: str) -> Lease:
+        """Return who answers the request of id `key`. Raises ModelUnknown as `route`."""
+
+    def served(self) -> Sequence[ServedModel]:
+        """Return every model that serves."""

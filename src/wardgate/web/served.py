@@ -1,0 +1,274 @@
+"""The models that serve in this process, and who answers which request.
+
+A `Rule` is what one model's standing means for a request; `Served` holds one for each name and
+gives out leases. Leases are counted by the rule they were given under, so that a version goes only
+when the last request routed to it has ended. Canary requests are chosen by a hash of the request's
+id: at random, and by nothing about the caller.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wardgate.errors import ModelUnknown
+from wardgate.nlp.postprocess import predict
+from wardgate.nlp.tokenize import Tokenizer
+from wardgate.registry.golden import Golden
+from wardgate.registry.standing import BOUNDS, Arm, Goal, Tally
+from wardgate.registry.store import LoadedModel
+from wardgate.request import ServedModel
+from wardgate.telemetry import CANARY
+from wardgate.types import CleanText
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model that this process can answer with, and the examples that say so."""
+
+    served: ServedModel
+    golden: tuple[Golden, ...]
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> Prepared:
+        """Make the tokenizer and what reads the logits."""
+        manifest = model.manifest
+        windows = manifest.windows
+        tokenizer = Tokenizer(
+            model.tokenizer, manifest.max_length, windows.overlap if windows else None
+        )
+        served = ServedModel(
+            id=model.id,
+            labels=manifest.labels,
+            tokenize=tokenizer.encode,
+            postprocess=functools.partial(
+                predict, labels=manifest.labels, join=windows.join if windows else None
+            ),
+        )
+        return cls(served, manifest.golden)
+
+
+class Count:
+    """Counts of the requests that one version was given in this process."""
+
+    def __init__(self) -> None:
+        self.requests = self.errors = 0
+        self._slow = [0] * (len(BOUNDS) + 1)
+
+    def add(self, seconds: float) -> None:
+        """Count an answer and how long it took, seconds."""
+        self.requests += 1
+        self._slow[bisect_left(BOUNDS, seconds)] += 1
+
+    def arm(self) -> Arm:
+        """Return the counts so far."""
+        return Arm(self.requests, self.errors, tuple(self._slow))
+
+
+class Recent:
+    """Counts of the last half to whole minute."""
+
+    def __init__(self) -> None:
+        self._now, self._before = Count(), Count()
+        self._turned = 0.0
+
+    def add(self, seconds: float, now: float) -> None:
+        """Count an answer that took `seconds`; `now` in seconds of one monotonic clock."""
+        self._turn(now)
+        self._now.add(seconds)
+
+    def arm(self, now: float) -> Arm:
+        """Return the counts."""
+        self._turn(now)
+        return self._before.arm() + self._now.arm()
+
+    def _turn(self, now: float) -> None:
+        if now - self._turned >= 2 * _RECENT_SECONDS:
+            self._before, self._now, self._turned = Count(), Count(), now
+        elif now - self._turned >= _RECENT_SECONDS:
+            self._before, self._now, self._turned = self._now, Count(), now
+
+
+_RECENT_SECONDS = 30.0
+
+
+class Score:
+    """Counts of one canary or shadow in this process."""
+
+    def __init__(self, before: Arm | None = None) -> None:
+        """`before` is what the version that serves did before the candidate saw requests."""
+        self.stable, self.candidate = Count(), Count()
+        self.before = before or Arm()
+        self.agreed = self.differed = self.dropped = 0
+
+    def failed(self) -> None:
+        """Count a request that the candidate failed."""
+        self.candidate.requests += 1
+        self.candidate.errors += 1
+
+    def tally(self) -> Tally:
+        """Return the counts so far."""
+        return Tally(
+            self.stable.arm(),
+            self.candidate.arm(),
+            self.agreed,
+            self.differed,
+            self.dropped,
+            self.before,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How requests for one name are answered."""
+
+    stable: Prepared
+    candidate: Prepared | None = None
+    """Sees requests, as a canary or as a shadow."""
+    goal: Goal = Goal.PROMOTE
+    percent: int = 0
+    score: Score = field(default_factory=Score)
+    recent: Recent = field(default_factory=Recent)
+
+    def chosen(self, key: str) -> bool:
+        """Whether the canary answers the request of this id."""
+        if self.candidate is None or self.goal is not Goal.CANARY:
+            return False
+        # A request's id may be the caller's own: its hash spreads what that may have in common.
+        digest = hashlib.blake2b(key.encode(), digest_size=4).digest()
+        return int.from_bytes(digest, "big") % 10_000 < self.percent * 100
+
+
+Mirror = Callable[[Rule, Sequence[CleanText], Sequence[str]], None]
+"""Shows the texts of a request, and the labels they got, to the shadow of a rule."""
+
+
+class Held:
+    """A lease; see `request.Lease`."""
+
+    __slots__ = ("_candidate", "_home", "_mirror", "_rule", "_under", "fallback", "model", "shadow")
+
+    def __init__(
+        self,
+        home: Counter[int],
+        under: int,
+        rule: Rule,
+        mirror: Mirror,
+        *,
+        canary: bool,
+        named: bool,
+    ) -> None:
+        """Hold the rule; `named` says that the caller asked for this version and takes no other."""
+        self._home, self._under, self._rule, self._mirror = home, under, rule, mirror
+        self._candidate = canary
+        self.model = rule.stable.served
+        self.fallback: ServedModel | None = None
+        self.shadow = ""
+        candidate = rule.candidate
+        if candidate is not None and canary:
+            self.model = candidate.served
+            self.fallback = None if named else rule.stable.served
+        elif candidate is not None and rule.goal is Goal.SHADOW:
+            self.shadow = candidate.served.id.version
+        home[under] += 1
+
+    def until(self, now: float, deadline: float) -> float:
+        """As `request.Lease.until`: a canary gets half of the time that is left."""
+        return deadline if self.fallback is None else now + (deadline - now) / 2
+
+    def answered(self, seconds: float) -> None:
+        """As `request.Lease.answered`."""
+        rule = self._rule
+        if not self._candidate:
+            rule.recent.add(seconds, time.monotonic())
+        if rule.goal is Goal.CANARY:
+            (rule.score.candidate if self._candidate else rule.score.stable).add(seconds)
+            arm = "candidate" if self._candidate else "stable"
+            CANARY.labels(self.model.id.name, arm, "ok").inc()
+
+    def failed(self) -> None:
+        """As `request.Lease.failed`."""
+        self._rule.score.failed()
+        CANARY.labels(self.model.id.name, "candidate", "failed").inc()
+
+    def mirror(self, texts: Sequence[CleanText], labels: Sequence[str]) -> None:
+        """As `request.Lease.mirror`."""
+        if self.shadow:
+            self._mirror(self._rule, texts, labels)
+
+    def leave(self) -> None:
+        """As `request.Lease.leave`."""
+        self._home[self._under] -= 1
+        if not self._home[self._under]:
+            del self._home[self._under]
+
+
+class Served:
+    """The models that serve; see `request.Models`."""
+
+    def __init__(self, rules: Mapping[str, Rule] | None = None, *, mirror: Mirror) -> None:
+        self._rules = dict(rules or {})
+        self._mirror = mirror
+        self._leases: Counter[int] = Counter()
+        self._generation = 0
+
+    def take(self, generation: int, rules: Mapping[str, Rule]) -> None:
+        """Go by these rules from the next request on."""
+        self._generation, self._rules = generation, dict(rules)
+
+    @property
+    def drained(self) -> int:
+        """The generation before which no request was routed that is still in flight."""
+        return min(self._leases, default=self._generation)
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """The rules by name."""
+        return self._rules
+
+    def route(self, name: str, version: str | None = None) -> ServedModel:
+        """As `request.Models.route`."""
+        rule, canary = self._find(name, version)
+        assert not canary or rule.candidate is not None
+        return rule.candidate.served if canary and rule.candidate else rule.stable.served
+
+    def lease(self, name: str, version: str | None, key: str) -> Held:
+        """As `request.Models.lease`."""
+        rule, canary = self._find(name, version)
+        named = version is not None
+        return Held(
+            self._leases,
+            self._generation,
+            rule,
+            self._mirror,
+            canary=canary if named else rule.chosen(key),
+            named=named,
+        )
+
+    def served(self) -> Sequence[ServedModel]:
+        """As `request.Models.served`."""
+        found: list[ServedModel] = []
+        for rule in self._rules.values():
+            found.append(rule.stable.served)
+            if rule.candidate is not None and rule.goal is Goal.CANARY:
+                found.append(rule.candidate.served)
+        return tuple(found)
+
+    def _find(self, name: str, version: str | None) -> tuple[Rule, bool]:
+        """Return the rule of a name, and whether that version of it is the canary."""
+        rule = self._rules.get(name)
+        if rule is None:
+            raise ModelUnknown
+        if version is None or version == rule.stable.served.id.version:
+            return rule, False
+        candidate = rule.candidate
+        if candidate is None or rule.goal is not Goal.CANARY:  # nobody gets a shadow's answer
+            raise ModelUnknown
+        if version != candidate.served.id.version:
+            raise ModelUnknown
+        return rule, True

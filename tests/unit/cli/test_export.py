@@ -1,0 +1,71 @@
+"""`wardgate models export`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import tiny_models
+from wardgate.cli.export import export
+from wardgate.errors import ModelUnknown, ModelUntrusted
+from wardgate.registry.export import model_name
+from wardgate.registry.publish import put
+from wardgate.registry.signature import public_text, sign
+from wardgate.registry.store import Store
+
+
+def test_a_shipped_model_becomes_a_triton_repository(tmp_path) -> None:
+    digest = Store().load("sentiment").id.digest
+    done = CliRunner().invoke(
+        export, ["sentiment", "--to", "triton", "--out", str(tmp_path), "--backend", "python"]
+    )
+    assert done.exit_code == 0, done.output
+    home = tmp_path / model_name("sentiment", digest)
+    assert f"{home}  sha256:{digest}\n" == done.output
+    assert (home / "config.pbtxt").is_file()
+    assert (home / "1" / "model.py").is_file()
+
+
+def test_the_container_gets_onnx_runtime_on_its_gpus(tmp_path) -> None:
+    done = CliRunner().invoke(
+        export, ["sentiment", "--to", "triton", "--out", str(tmp_path), "--gpus", "2"]
+    )
+    assert done.exit_code == 0, done.output
+    (config,) = tmp_path.glob("*/config.pbtxt")
+    assert 'backend: "onnxruntime"' in config.read_text()
+    assert "gpus: [ 0, 1 ]" in config.read_text()
+
+
+def test_a_model_that_is_not_there_is_refused(tmp_path) -> None:
+    done = CliRunner().invoke(export, ["nothing", "--to", "triton", "--out", str(tmp_path)])
+    assert isinstance(done.exception, ModelUnknown)
+
+
+@pytest.mark.parametrize("arguments", [["sentiment"], ["sentiment", "--to", "csv", "--out", "x"]])
+def test_what_is_missing_is_asked_for(arguments) -> None:
+    assert CliRunner().invoke(export, arguments).exit_code == 2
+
+
+def test_a_sites_own_model_is_found_and_trusted_as_the_settings_say(tmp_path, monkeypatch) -> None:
+    files = {"model.onnx": b"graph", "tokenizer.json": b"words"}
+    key, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    raw = tiny_models.as_json(tiny_models.manifest(files))
+    signed = {**files, "manifest.json": raw, "signature.json": sign(raw, key)}
+    (tmp_path / "state").mkdir(mode=0o700)
+    put(str(tmp_path / "state" / "registry"), "tiny", "1", signed)
+    monkeypatch.setenv("WARDGATE_STATE", str(tmp_path / "state"))
+    wanted = ["tiny", "--to", "triton", "--out", str(tmp_path / "out")]
+
+    def exported(trusted: Ed25519PrivateKey) -> Result:
+        text = json.dumps([public_text(trusted.public_key())])
+        monkeypatch.setenv("WARDGATE_REGISTRY__TRUSTED_KEYS", text)
+        return CliRunner().invoke(export, wanted)
+
+    assert isinstance(exported(stranger).exception, ModelUntrusted)
+    assert not (tmp_path / "out").exists()
+    done = exported(key)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out").is_dir()

@@ -1,0 +1,17 @@
+"""The real Triton server, started once for the tests of this folder."""
+
+from __future__ import annotations
+
+import pytest
+
+from triton_bench import TritonBench, need
+
+
+@pytest.fixture(scope="session")
+def triton(tmp_path_factory):
+    need()
+    folder = tmp_path_factory.mktemp("triton")
+    folder.chmod(0o700)
+    bench = TritonBench(folder)
+    yield bench
+    bench.close()

@@ -1,0 +1,184 @@
+"""The model file inside Triton, without Triton: who runs with whom, and who gets which rows.
+
+Triton's module exists only in its own process: its two value types stand in here. The contract
+tests run the file in the real server.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tiny_models
+from tiny_models import LOST_ID, NAN_ID, expected
+from wardgate.registry.export import PYTHON_BACKEND
+
+
+@dataclass
+class Tensor:
+    name: str
+    values: np.ndarray
+
+    def as_numpy(self) -> np.ndarray:
+        return self.values
+
+
+@dataclass
+class InferenceResponse:
+    tensors: list[Tensor]
+    error: object = None
+
+
+@dataclass
+class Request:
+    ids: np.ndarray
+    mask: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ids = np.asarray(self.ids, np.int64)
+        self.mask = np.ones_like(self.ids)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """The model file with the tiny model, as Triton's stub would load it."""
+    utils = ModuleType("triton_python_backend_utils")
+    utils.Tensor, utils.InferenceResponse, utils.TritonError = Tensor, InferenceResponse, str
+    utils.get_input_tensor_by_name = lambda request, name: Tensor(
+        name, request.ids if name == "input_ids" else request.mask
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "1").mkdir()
+    (folder / "1" / "model.onnx").write_bytes(tiny_models.fingerprint().graph)
+    spec = importlib.util.spec_from_file_location("triton_model", PYTHON_BACKEND)
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "triton_python_backend_utils", utils)
+        patch.setattr(sys, "path", list(sys.path))
+        spec.loader.exec_module(module)
+    model = module.TritonPythonModel()
+    config = {
+        "input": [{"name": "input_ids"}, {"name": "attention_mask"}],
+        "output": [{"name": "logits"}],
+        "max_batch_size": 8,
+        "instance_group": [{"count": 1}],
+    }
+    model.initialize(
+        {
+            "model_config": json.dumps(config),
+            "model_repository": str(folder),
+            "model_version": "1",
+            "model_instance_kind": "CPU",
+            "model_instance_device_id": "0",
+        }
+    )
+    return model
+
+
+rows = st.integers(1, 40).flatmap(
+    lambda length: st.lists(
+        st.lists(st.integers(1, 500), min_size=length, max_size=length), min_size=1, max_size=3
+    )
+)
+
+
+@settings(max_examples=50)
+@given(calls=st.lists(rows, min_size=1, max_size=6))
+def test_each_request_gets_exactly_its_rows(loaded, calls) -> None:
+    answers = loaded.execute([Request(call) for call in calls])
+    for call, answer in zip(calls, answers, strict=True):
+        assert answer.error is None
+        (logits,) = answer.tensors
+        np.testing.assert_array_equal(logits.values, expected(call))
+
+
+def test_one_length_is_one_run_and_short_ones_go_first(loaded, monkeypatch) -> None:
+    shapes = []
+    run = loaded._run
+
+    def watched(inputs):
+        shapes.append(inputs[0].shape)
+        return run(inputs)
+
+    monkeypatch.setattr(loaded, "_run", watched)
+    loaded.execute([Request([[1] * length] * count) for length, count in ((9, 1), (4, 2), (9, 3))])
+    assert shapes == [(2, 4), (4, 9)]
+
+
+def test_without_batching_every_request_runs_alone(loaded, monkeypatch) -> None:
+    monkeypatch.setattr(loaded, "_batched", False)
+    assert list(loaded._by_shape([[np.ones((1, 4))]] * 3)) == [[0], [1], [2]]
+
+
+def test_rows_that_go_missing_fail_their_length_and_no_other(loaded) -> None:
+    answers = loaded.execute([Request([[LOST_ID, 1]]), Request([[5, 6]]), Request([[7, 8, 9]])])
+    assert [answer.error for answer in answers] == ["The model's run failed."] * 2 + [None]
+    np.testing.assert_array_equal(answers[2].tensors[0].values, expected([[7, 8, 9]]))
+
+
+def test_what_is_not_finite_is_the_gateways_to_refuse(loaded) -> None:
+    answers = loaded.execute([Request([[NAN_ID, 1]]), Request([[5, 6]])])
+    assert np.isnan(answers[0].tensors[0].values).all()
+    np.testing.assert_array_equal(answers[1].tensors[0].values, expected([[5, 6]]))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_while_it_warms_up_others_go_first(loaded, monkeypatch, right) -> None:
+    inside = type(loaded).initialize.__globals__
+    monkeypatch.setattr(inside["os"], "geteuid", lambda: 0 if right else 1000)
+    monkeypatch.setattr(inside["resource"], "getrlimit", lambda _: (0, 0))
+    nices, cores = {}, {}
+    monkeypatch.setattr(inside["os"], "setpriority", lambda _, t, nice: nices.__setitem__(t, nice))
+    monkeypatch.setattr(inside["os"], "sched_getaffinity", lambda _: {2, 3, 4, 5})
+    monkeypatch.setattr(inside["os"], "sched_setaffinity", cores.__setitem__)
+    back = inside["_aside"]()
+    threads = {int(task.name) for task in Path("/proc/self/task").iterdir()}
+    assert (nices, cores) == (
+        (dict.fromkeys(threads, 10), {}) if right else ({}, {thread: [2, 3] for thread in threads})
+    )
+    back()
+    assert set(nices.values()) == ({0} if right else set())
+    assert list(cores.values()) == ([] if right else [[2, 3, 4, 5]] * len(threads))
+
+
+def test_after_the_last_sample_it_comes_back_once(loaded, monkeypatch) -> None:
+    turns = []
+    monkeypatch.setattr(loaded, "_cold", 2)
+    monkeypatch.setattr(loaded, "_back", lambda: turns.append(1))
+    for done in ([], [1], [1]):
+        loaded.execute([Request([[1, 2]])])
+        assert turns == done
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("transformers") is None, reason="transformers is not installed"
+)
+def test_a_hugging_face_encoder_runs_in_bfloat16(loaded, tmp_path) -> None:
+    import safetensors.torch
+    import torch
+    import transformers
+
+    config = transformers.DistilBertConfig(
+        vocab_size=50, dim=16, n_heads=2, n_layers=1, hidden_dim=32, max_position_embeddings=32
+    )
+    encoder = transformers.DistilBertForSequenceClassification(config).eval()
+    encoder.config.architectures = ["DistilBertForSequenceClassification"]
+    encoder.config.save_pretrained(tmp_path)
+    safetensors.torch.save_file(encoder.state_dict(), tmp_path / "weights.safetensors")
+    ids = np.arange(1, 13).reshape(2, 6)
+    run = type(loaded).initialize.__globals__["_torch"](tmp_path, "cpu")
+    (found,) = run([ids, np.ones_like(ids)])
+    with torch.inference_mode():
+        exact = encoder(torch.from_numpy(ids), torch.ones(2, 6, dtype=torch.int64)).logits.numpy()
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, exact, atol=0.02)
