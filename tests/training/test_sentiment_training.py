@@ -26,7 +26,7 @@ from training.sentiment.data import (  # noqa: E402
 from training.sentiment.evaluate import Model, check_digests  # noqa: E402
 from training.sentiment.export import Graph, build, write  # noqa: E402
 from training.sentiment.model import Sentiment, Shape, load_pretrained  # noqa: E402
-from training.sentiment.train import Recipe, Run, encode, rate_at  # noqa: E402
+from training.sentiment.train import Recipe, Run, blend, encode, rate_at  # noqa: E402
 
 GOOD = ["good", "fine", "lovely", "warm", "bright"]
 BAD = ["bad", "poor", "ugly", "cold", "dim"]
@@ -119,6 +119,16 @@ def test_training_learns(trained: Run) -> None:
     assert trained.best["accuracy"] > 0.6
 
 
+def test_the_outcome_is_the_mean_of_the_runs(trained: Run, tmp_path) -> None:
+    other = make_run(tmp_path, dataclasses.replace(RECIPE, rate=1e-3))
+    other.go(save_every=50, judge_every=5, progress=False)
+    mean, figures = blend([trained, other])
+    one, two = (torch.load(run.work / "best.pt")["model"] for run in (trained, other))
+    assert torch.allclose(mean["head.bias"], (one["head.bias"] + two["head.bias"]) / 2)
+    assert not torch.equal(one["dense.weight"], two["dense.weight"])
+    assert figures["score"] > 0.6
+
+
 def test_a_target_is_the_labels_and_the_teachers_share() -> None:
     assert Example("a", 1).target(0.8) == 1.0
     assert Example("a", 1, taught=0.5).target(0.8) == pytest.approx(0.6)
@@ -195,7 +205,7 @@ def test_whole_weights_leave_room_for_sixteen_bit_sums(trained: Run) -> None:
 def test_release_names_every_file_and_notices_a_change(trained: Run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("training.sentiment.__main__.RESULTS", tmp_path / "results.json")
     out = tmp_path / "model"
-    finish(trained, sentences(20), lambda _: "a card", out, {})
+    finish([trained], sentences(20), lambda _: "a card", out, {})
     manifest = check_digests(out)
     assert set(manifest["files"]) == {"model.onnx", "tokenizer.json", "README.md"}
     assert not list(out.glob("*.part"))

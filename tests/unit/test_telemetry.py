@@ -17,11 +17,13 @@ LABELS = {
     "route",
     "status",
     "reason",
+    "result",
     "hop",
     "type",
     "model",
     "priority",
     "kind",
+    "arm",
     "check",
     "process",
 }

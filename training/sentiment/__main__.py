@@ -26,7 +26,7 @@ from training.sentiment.export import Form, Graph, build, write
 from training.sentiment.model import Sentiment, Shape, load_pretrained
 from training.sentiment.release import put, release
 from training.sentiment.teacher import taught
-from training.sentiment.train import STUDENT, TEACHER, Run, logits_of
+from training.sentiment.train import MEMBERS, TEACHER, Run, blend, logits_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "sentiment.json"
@@ -72,14 +72,16 @@ def machine() -> dict[str, Any]:
 
 
 def finish(
-    run: Run,
+    runs: list[Run],
     dev: list[Example],
     make_card: Callable[[dict[str, Any]], str],
     out: Path,
     teacher: dict[str, float],
 ) -> dict[str, Any]:
-    """Quantise the best weights of `run`, judge them on `dev` and write the model to `out`."""
-    run.take_best()
+    """Quantise the blend of `runs`, judge it on `dev` and write the model to `out`."""
+    run = runs[0]
+    blended, held_figures = blend(runs)
+    run.model.load_state_dict(blended)
     weights = arrays(run.model)
     tokenizer_file = run.work / "tokenizer.json"
     put(tokenizer_file, run.tokenizer.to_str().encode())
@@ -108,14 +110,21 @@ def finish(
     exact = logits_of(run.model, run.tokenizer, texts, length=256).numpy()
     gap = float(np.abs(exact - models["float32"].alone(texts)).max())
     found = {
-        "recipe": asdict(run.recipe),
-        "seconds": round(run.seconds),
-        "steps": run.step,
-        "history_held_out": run.history,
+        "runs": [
+            {
+                "recipe": asdict(one.recipe),
+                "mark": one.recipe.mark(),
+                "seconds": round(one.seconds),
+                "steps": one.step,
+                "held_out": one.best,
+                "history_held_out": one.history,
+            }
+            for one in runs
+        ],
         "teacher": {"recipe": asdict(TEACHER), "held_out": teacher},
         "machine": machine(),
         "training_examples": len(run.train),
-        "held_out": {"examples": len(run.held), **run.best},
+        "held_out": {"examples": len(run.held), **held_figures},
         "dev": figures(models["rows"], dev, run.gazetteer),
         "torch_against_float32_graph": gap,
         "forms": compared,
@@ -164,22 +173,26 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     gazetteer = Gazetteer.load(given.gazetteers)
     examples = read_tsv(given.data / "train.tsv")
-    train, held = split(examples, STUDENT.held_share, STUDENT.seed)
+    first = MEMBERS[0]
+    train, held = split(examples, first.held_share, first.seed)
     train, teacher = taught(train, held, gazetteer, given.work, train_it=not given.release_only)
-    model = Sentiment(Shape())
-    load_pretrained(model, base_folder() / "model.safetensors")
-    run = Run(
-        model=model,
-        tokenizer=base_tokenizer(),
-        train=train,
-        held=held,
-        gazetteer=gazetteer,
-        recipe=STUDENT,
-        work=given.work / STUDENT.mark(),
-    )
-    if not given.release_only:
-        run.go()
-    found = finish(run, read_tsv(given.data / "dev.tsv"), card, given.out, teacher)
+    runs = []
+    for recipe in MEMBERS:
+        model = Sentiment(Shape())
+        load_pretrained(model, base_folder() / "model.safetensors")
+        run = Run(
+            model=model,
+            tokenizer=base_tokenizer(),
+            train=train,
+            held=held,
+            gazetteer=gazetteer,
+            recipe=recipe,
+            work=given.work / recipe.mark(),
+        )
+        if not given.release_only:
+            run.go()
+        runs.append(run)
+    found = finish(runs, read_tsv(given.data / "dev.tsv"), card, given.out, teacher)
     print(f"dev, int8: {found['dev']['accuracy']:.2%}; figures in training/results/sentiment.json")
 
 

@@ -8,6 +8,9 @@ pings.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from dataclasses import dataclass
 
 import grpc
@@ -15,6 +18,8 @@ import grpc
 from wardgate.errors import SettingsInvalid
 from wardgate.web.grpc_port import place, resolve
 from wardgate.web.server.tls import TlsFiles
+
+log = logging.getLogger("wardgate")
 
 WINDOW = 65_536
 """Bytes of a call that gRPC's core takes before its message is asked for: the flow control window
@@ -24,6 +29,8 @@ _AGE_SECONDS = 3600.0
 """After this long a connection is asked to end (GOAWAY), so that callers spread over workers."""
 _PING_STRIKES = 2
 """Pings that come too early until the connection is closed; gRPC's own default."""
+_AGAIN_SECONDS = 1.0
+"""Wait before a server that has ended by itself is started anew."""
 _IDENTITY_ONLY = 1
 """Bit set of compression algorithms: a small message must not unfold into a large one."""
 
@@ -82,34 +89,59 @@ class GrpcServer:
     ) -> None:
         """Serve `calls`. Raises SettingsInvalid where the TLS files cannot be used."""
         self._calls = calls
-        self._place = place(resolve(host, port)[1])
+        self._host = host
         self._limits = limits
         self._credentials = credentials(tls) if tls else None
         self._server: grpc.aio.Server | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._draining = False
         self.port = port
         """The port; once started, the one that 0 took."""
 
     async def start(self) -> None:
         """Begin to accept. Raises SettingsInvalid where the port cannot be had."""
+        self._server = await self._begin()
+        self._keeper = asyncio.create_task(self._keep(self._server))
+
+    async def _keep(self, server: grpc.aio.Server) -> None:
+        """Start a new server where the library has ended one because of a fault of its own."""
+        while True:
+            with contextlib.suppress(Exception):  # the fault; it may quote what a caller sent
+                await server.wait_for_termination()  # never cancelled: that would break its `stop`
+            if self._draining:
+                return
+            log.error("the gRPC server has ended by itself and is started anew")
+            await asyncio.sleep(_AGAIN_SECONDS)
+            with contextlib.suppress(SettingsInvalid):
+                server = await self._begin()
+                self._server = server
+            if self._draining:  # since the sleep
+                await server.stop(None)
+
+    async def _begin(self) -> grpc.aio.Server:
         limits = self._limits
+        where = place(resolve(self._host, self.port)[1])
         server = grpc.aio.server(
             options=limits.options(), maximum_concurrent_rpcs=limits.connections
         )
         server.add_generic_rpc_handlers((self._calls,))
         try:
             if self._credentials is None:
-                self.port = server.add_insecure_port(self._place)
+                self.port = server.add_insecure_port(where)
             else:
-                self.port = server.add_secure_port(self._place, self._credentials)
+                self.port = server.add_secure_port(where, self._credentials)
         except RuntimeError:
             raise SettingsInvalid("Cannot listen on the gRPC port.") from None
         await server.start()
-        self._server = server
+        return server
 
     async def drain(self, seconds: float) -> None:
         """Take no more calls, let those in flight end within `seconds`, cut what is left."""
-        if self._server is not None:
-            await self._server.stop(seconds)
+        if self._server is None or self._keeper is None:
+            return
+        self._draining = True
+        await self._server.stop(seconds)
+        await self._keeper
 
 
 def credentials(files: TlsFiles) -> grpc.ServerCredentials:

@@ -38,6 +38,7 @@ from wardgate.web.health import Readiness
 from wardgate.web.middleware import Call, is_proxied, log_fault, open_call, server_timing
 from wardgate.web.oip_http import predict, see
 from wardgate.web.problems import problem, type_uri
+from wardgate.web.schemas import MOST
 from wardgate.web.tensors import TensorPath
 
 _SERVICE = "/inference.GRPCInferenceService/"
@@ -269,8 +270,11 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
 def inference(request: Any) -> oip.Inference:
     """Return a `ModelInferRequest` as the shared form has it.
 
-    Raises BodyInvalid where raw contents and inputs do not go together.
+    Raises BodyInvalid where raw contents and inputs do not go together, and for more tensors or
+    parameters than HTTP takes: an empty one is two bytes of a message.
     """
+    if len(request.inputs) > MOST or len(request.outputs) > MOST:
+        raise BodyInvalid(f"A request has up to {MOST} inputs and outputs.", reason="oip-tensors")
     raw: Sequence[bytes] = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise BodyInvalid("raw_input_contents has an entry for each input.", reason="oip-raw")
@@ -302,6 +306,8 @@ def inference(request: Any) -> oip.Inference:
 
 def _parameters(given: Any) -> dict[str, Any]:
     """Return parameters by name; one without a value is refused."""
+    if len(given) > MOST:
+        raise BodyInvalid(f"There are up to {MOST} parameters.", reason="oip-param")
     found = {}
     for name, parameter in given.items():
         kind = parameter.WhichOneof("parameter_choice")

@@ -111,6 +111,9 @@ class DeidentifyBody(_Ask):
 
 Value = bool | int | float | str
 """A parameter's value in the Open Inference Protocol."""
+MOST = 64
+"""Input tensors, output tensors, and parameters of each, in one inference request."""
+Parameters = Annotated[dict[str, Value], Field(max_length=MOST)]
 
 
 class InferContext(_Ask):
@@ -134,7 +137,7 @@ class InferInput(_Body):
     """`BYTES` for text."""
     shape: list[int]
     """`[rows]` or `[rows, 1]`."""
-    parameters: dict[str, Value] = {}
+    parameters: Parameters = {}
     """`binary_data_size` where the data follows the JSON."""
     data: list[Any] | None = None
     """The elements, unless they follow the JSON."""
@@ -145,7 +148,7 @@ class InferOutput(_Body):
 
     name: Annotated[str, Field(max_length=128)]
     """One of `label`, `score`, `scores` and `text`."""
-    parameters: dict[str, Value] = {}
+    parameters: Parameters = {}
     """`binary_data`: whether its data shall follow the JSON."""
 
 
@@ -154,11 +157,11 @@ class InferBody(_Body):
 
     id: str = ""
     """Comes back with the reply: up to 128 letters, digits and `._:-`."""
-    parameters: dict[str, Value] = {}
+    parameters: Parameters = {}
     """The request context, and `binary_data_output`."""
-    inputs: Annotated[list[InferInput], Field(min_length=1, max_length=64)]
+    inputs: Annotated[list[InferInput], Field(min_length=1, max_length=MOST)]
     """The input tensors."""
-    outputs: Annotated[list[InferOutput], Field(max_length=64)] = []
+    outputs: Annotated[list[InferOutput], Field(max_length=MOST)] = []
     """The outputs to return; all where left out."""
 
 

@@ -237,8 +237,9 @@ def _array(port: Port, tensor: oip.Input) -> NDArray[Any]:
     )
     if tensor.parameters or tensor.datatype != port.dtype or len(tensor.shape) != len(port.shape):
         raise wrong
-    # before the product: sizes are the caller's, and may be of any length
-    if any(size < 0 or size > 1 << 31 for size in tensor.shape):
+    # Before the product: sizes are the caller's, and may be of any length. None is 0: beside it no
+    # data bounds the others, and a graph may make an output of that size.
+    if any(size < 1 or size > 1 << 31 for size in tensor.shape):
         raise wrong
     if any(own not in (-1, size) for own, size in zip(port.sizes, tensor.shape, strict=True)):
         raise wrong

@@ -10,6 +10,8 @@ from typing import Any
 
 import grpc
 import pytest
+from hpack import Encoder
+from hyperframe.frame import HeadersFrame, PingFrame, SettingsFrame
 from tests.security.test_tls import Authority
 
 from wardgate.errors import SettingsInvalid
@@ -203,3 +205,60 @@ async def test_files_that_cannot_be_used_stop_the_start(tmp_path) -> None:
         GrpcServer(
             Echo(), "127.0.0.1", 0, limits=GrpcLimits(), tls=TlsFiles(cert, tmp_path / "absent")
         )
+
+
+async def test_a_path_that_is_no_text_ends_nothing() -> None:
+    """Versions 1.84 and 1.85 of the library end the whole server over one such path."""
+    path = Encoder().encode(
+        [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", b"/\xff"),
+            (":authority", "a"),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+        ]
+    )
+    headers = HeadersFrame(1, path, flags=["END_HEADERS", "END_STREAM"])
+    async with (
+        serving() as (server, _),
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        assert await call(channel) == b"a"
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        writer.write(headers.serialize() + PingFrame(0, b"was that").serialize())
+        await asyncio.wait_for(reader.readuntil(b"was that"), 10)
+        assert await call(channel) == b"a"
+        writer.close()
+
+
+async def test_a_server_that_the_library_has_ended_is_started_anew() -> None:
+    async with serving() as (server, _):
+        port, ended = server.port, server._server
+        assert ended is not None
+        await ended.stop(None)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            assert await call(channel, wait_for_ready=True, timeout=20) == b"a"
+        assert server.port == port
+
+
+async def test_a_drain_ends_a_server_that_is_about_to_be_started_anew(monkeypatch) -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: float) -> None:
+        began.set()
+        await go_on.wait()
+
+    server = GrpcServer(Echo(), "127.0.0.1", 0, limits=GrpcLimits())
+    await server.start()
+    with monkeypatch.context() as patched:
+        patched.setattr("wardgate.web.grpc_server.asyncio.sleep", wait)
+        assert server._server is not None
+        await server._server.stop(None)
+        await began.wait()
+        draining = asyncio.create_task(server.drain(5.0))
+        go_on.set()
+        await asyncio.wait_for(draining, 10)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        assert await code(channel, timeout=5) is grpc.StatusCode.UNAVAILABLE

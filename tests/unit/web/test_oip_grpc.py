@@ -359,3 +359,24 @@ async def test_a_parameter_without_a_value_is_refused() -> None:
     wrong.parameters["purpose"].SetInParent()
     with pytest.raises(BodyInvalid, match="no value"):
         inference(wrong)
+
+
+@pytest.mark.parametrize("field", ["inputs", "outputs"])
+async def test_no_more_tensors_than_http_takes(caller, field) -> None:
+    few, many = request("a"), request("a")
+    for _ in range(64 - len(getattr(few, field))):
+        getattr(few, field).add(name="x")
+    assert len(getattr(inference(few), field)) == 64
+    for _ in range(65):
+        getattr(many, field).add()
+    error = await caller.refused("ModelInfer", many.SerializeToString())
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "up to 64" in error.details()
+
+
+async def test_no_more_parameters_than_http_takes() -> None:
+    found = request("a")
+    for name in range(65):
+        found.parameters[str(name)].bool_param = True
+    with pytest.raises(BodyInvalid, match="up to 64"):
+        inference(found)

@@ -52,6 +52,8 @@ def test_json_and_binary_make_arrays() -> None:
         {"x": Input("x", "FP32", [2, 3], [1] * 6)},
         {"x": Input("x", "FP32", [-2, 2], [])},
         {"x": Input("x", "FP32", [10**30, 2], [])},
+        {"x": Input("x", "FP32", [0, 2], [])},
+        {"x": Input("x", "FP32", [0, 2], b"")},
         {"x": Input("x", "FP32", [2, 2], [1, 2, 3])},
         {"x": Input("x", "FP32", [2, 2], [1, 2, 3, "4"])},
         {"x": Input("x", "FP32", [2, 2], [1, 2, 3, True])},
@@ -78,3 +80,11 @@ def test_outputs_are_those_of_the_model() -> None:
     for wrong in ([Wanted("label")], [Wanted("y"), Wanted("y")]):
         with pytest.raises(BodyInvalid):
             wanted(MODEL, wrong)
+
+
+@pytest.mark.parametrize("shape", [[0, 1], [0, 1 << 31], [1 << 31, 0], [0, 0]])
+def test_no_size_is_zero_since_then_no_data_bounds_the_others(shape: list[int]) -> None:
+    columns = TensorModel(MODEL.id, b"", (Port("x", "FP32", ("n", "k")),), MODEL.outputs)
+    for empty in ([], b""):
+        with pytest.raises(BodyInvalid):
+            arrays(columns, [Input("x", "FP32", shape, empty)])
