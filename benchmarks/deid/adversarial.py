@@ -131,6 +131,7 @@ PIECES: dict[str, str] = {
     "unicode": _unicode(),
 }  # fmt: skip
 
+
 def of_size(name: str, size: int) -> str:
     """Return the text `name`, `size` bytes of UTF-8 long or a little less."""
     piece = PIECES[name]

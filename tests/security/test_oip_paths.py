@@ -97,8 +97,8 @@ def wire(running: tuple[Gateway, ssl.SSLContext]) -> Wire:
 
 def _encode(path: str, places: list[int], *, twice: bool) -> str:
     found = list(path)
-    for place in places:
-        place %= len(found)
+    for each in places:
+        place = each % len(found)
         if place and len(found[place]) == 1:
             found[place] = f"%{'25' if twice else ''}{ord(found[place]):02x}"
     return "".join(found)

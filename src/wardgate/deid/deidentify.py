@@ -6,15 +6,14 @@ process (`pool.py`). It fails closed: any fault inside becomes `DetectorFailed`,
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import gc
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Literal
 
+from wardgate import collector
 from wardgate.deid import dates, gazetteer, names, net, numbers, patterns, places
 from wardgate.deid import policy as policies
 from wardgate.deid.fold import readings, unfold
@@ -81,29 +80,12 @@ class Deidentifier:
             raw = text.reveal() if isinstance(text, PHI) else text
             if len(raw) < _LONG:
                 return _deidentify(raw, chosen, reference_date, self._words)
-            with _collector_paused():
+            with collector.paused():
                 return _deidentify(raw, chosen, reference_date, self._words)
         except WardgateError:
             raise
         except Exception:  # noqa: BLE001 -- whatever failed, the text must not pass or be told
             raise DetectorFailed from None
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the cyclic collector out of a long text.
-
-    Nothing here makes a cycle, but ten thousand spans would set off a walk over every object of the
-    process, which takes longer than the detection.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _today() -> dt.date:

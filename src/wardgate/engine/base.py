@@ -44,7 +44,8 @@ class Engine(Protocol):
         """Return float32 [rows, labels], finite, one row for each row of `encoding`, in its order.
 
         `model` is the digest of its manifest (hex): what runs is the very version that was asked
-        for. `deadline` is in seconds of `time.monotonic()`. A cancelled call leaves the queue at once.
+        for. `deadline` is in seconds of `time.monotonic()`. A cancelled call leaves the queue at
+        once.
         Raises ModelUnknown; NoteExceedsModel for rows that the model or the queue could never take;
         Overloaded (with `retry_after`) where the queue is full; DeadlineExceeded where the deadline
         passes or cannot be met; ModelOutputInvalid where the model gives NaN, infinity or another

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from wardgate import collector
 from wardgate.errors import BodyInvalid, BodyNotJson, BodyNotUtf8, BodyTooDeep, TextTooLong
 from wardgate.flow import Ask
 from wardgate.settings import Limits
@@ -314,10 +315,11 @@ def parse(kind: type[_Model], raw: bytes, *, nesting: int) -> _Model:
     gives twice, at any depth, is BodyInvalid too.
     """
     try:
-        body = kind.model_validate_json(raw)
+        with collector.paused():
+            body = kind.model_validate_json(raw)
+            _ONCE.decode(raw.decode())
     except ValidationError as error:
         raise _refusal(kind, raw, error, nesting) from None
-    _ONCE.decode(raw.decode())
     return body
 
 
