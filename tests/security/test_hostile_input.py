@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import httpx
 import pytest
 from tests.conftest import problem_of
 from tests.e2e.processes import Gateway, gateway
+
+from wardgate.flow import Flow
+from wardgate.types import Deidentified
 
 MARK = "Zyxqvornamek"
 GOOD = '{"model":"sentiment","text":"fine"}'
@@ -126,16 +128,14 @@ async def test_a_fault_inside_shows_neither_in_the_reply_nor_in_the_log(
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(self.format(record) + str(record.exc_info))
 
-    def fails(text: str) -> Any:
-        raise KeyError(text)
+    async def fails(_flow: Flow, _model: object, notes: Sequence[Deidentified]) -> Any:
+        raise KeyError(notes[0].text)
 
     kept = Kept()
     logging.getLogger("wardgate").addHandler(kept)
     try:
         async with open_gateway() as found, found.client() as client:
-            flow = found.gateway.flow
-            broken = dataclasses.replace(flow.models["sentiment"], tokenize=fails)
-            monkeypatch.setattr(flow, "models", {"sentiment": broken})
+            monkeypatch.setattr(Flow, "_tokenize", fails)
             body = {"model": "sentiment", "text": f"{MARK} is better"}
             reply = await client.post("/v1/predict", json=body, headers=found.bearer())
     finally:

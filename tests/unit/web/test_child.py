@@ -17,6 +17,7 @@ from wardgate.errors import ModelUnknown
 from wardgate.settings import Settings
 from wardgate.web import child
 from wardgate.web.channel import Channel
+from wardgate.web.rescue import Rescuer
 from wardgate.web.server.serve import bind
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -41,6 +42,7 @@ async def begin(engine, monkeypatch, tmp_path) -> AsyncIterator:
     tmp_path.chmod(0o700)
     path = tmp_path / "engine.sock"
     begun: list[Process] = []
+    begun_rescuers: list[Rescuer] = []
 
     async def start_engine(*_: object) -> Shared:
         return Shared(engine)
@@ -53,6 +55,10 @@ async def begin(engine, monkeypatch, tmp_path) -> AsyncIterator:
         channel = await Channel.of(ours)
         process = Process(channel, asyncio.create_task(child.run(theirs)))
         begun.append(process)
+        rescuer = Rescuer()
+        begun_rescuers.append(rescuer)
+        rescue = [os.dup(descriptor) for descriptor in rescuer.descriptors]
+        rescuer.started()
         channel.send(
             {
                 "role": role,
@@ -60,6 +66,7 @@ async def begin(engine, monkeypatch, tmp_path) -> AsyncIterator:
                 "settings": settings.model_dump(mode="json"),
                 "engine_socket": str(path),
                 "sockets": [sock.detach() for sock in sockets],
+                "rescue": rescue,
             }
         )
         return process
@@ -71,6 +78,8 @@ async def begin(engine, monkeypatch, tmp_path) -> AsyncIterator:
         await asyncio.gather(
             process.task, process.channel.writer.wait_closed(), return_exceptions=True
         )
+    for rescuer in begun_rescuers:
+        await rescuer.end()
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 
