@@ -1,5 +1,6 @@
-# Everything runs in .venv, which `make` sets up by itself from Python 3.11 or newer.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+# Everything runs in .venv, which `make` sets up by itself from Python 3.11 or newer. The wheel of the
+# Triton server is for 3.11 and 3.12, so these come first.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 SHELL := bash

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -370,10 +369,11 @@ class Flow:
 
 def _counts(reply: Reply) -> dict[str, int]:
     """Return the number of spans by entity type over all rows."""
-    total: Counter[str] = Counter()
-    for row in reply.rows:
-        total.update(row.deidentified.counts)
-    return dict(total)
+    total = reply.rows[0].deidentified.counts
+    for row in reply.rows[1:]:
+        for entity, count in row.deidentified.counts.items():
+            total[entity] = total.get(entity, 0) + count
+    return total
 
 
 def _label(row: Row) -> str:

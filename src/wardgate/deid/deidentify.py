@@ -126,7 +126,7 @@ def _deidentify(
         edits = apart(text, edits, found)
     clean, alignment = replace(text, edits)
     tagged: set[int] = set()
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if edits else 0):  # where nothing was changed, nothing reads otherwise
         years, missed = _again(clean, alignment, edits, reference, words, until)
         missed = [c for c in missed if not _within(found, c)]
         if not (missed or years):

@@ -2,9 +2,10 @@
 
 What is ready in the same turn of the loop goes as one call of equal rows (`join`); Triton's
 dynamic batcher joins the calls of all processes. Each caller keeps its own deadline and may leave:
-a call is cancelled when all its callers have gone. Rows that are out are bounded. Where Triton
-cannot be reached callers are refused at once (`breaker`), and the engine serves again only when
-every model is back. What Triton answers is checked (`tensors`); what it says is not passed on.
+what is at Triton then runs to its end for nobody (`tritoncalls`). Rows that are out are bounded.
+Where Triton cannot be reached callers are refused at once (`breaker`), and the engine serves again
+only when every model is back. What Triton answers is checked (`tensors`); what it says is not
+passed on.
 """
 
 from __future__ import annotations

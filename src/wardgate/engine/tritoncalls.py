@@ -1,7 +1,9 @@
 """Calls to a Triton: futures for the callers, and one task for each call that is out.
 
-Each caller keeps its own deadline and may leave at any time without a trace in another's rows. A
-call is cancelled, at Triton too, when the last of its callers has left.
+Each caller keeps its own deadline and may leave at any time without a trace in another's rows. What
+is still here goes with it. What is at Triton runs to its end and its answer is dropped: a cancelled
+inference, or one past its gRPC deadline, can crash Triton for everybody (server issues 7368, 8034).
+Rows that run for nobody take up room until they are done.
 """
 
 from __future__ import annotations
@@ -19,9 +21,23 @@ from wardgate.engine.join import Joined, Joiner
 from wardgate.engine.tensors import RETRY_SECONDS, finite, infer_request, logits_of, served_name
 from wardgate.engine.tritonlink import Link, lost
 from wardgate.engine.tritonshare import Shape
-from wardgate.errors import DeadlineExceeded, EngineUnavailable, ModelOutputInvalid, WardgateError
+from wardgate.errors import (
+    DeadlineExceeded,
+    EngineUnavailable,
+    ModelOutputInvalid,
+    Overloaded,
+    WardgateError,
+)
 from wardgate.telemetry import BATCH_PADDING, BATCH_ROWS, QUEUE_TOKENS
 from wardgate.types import Encoding, Logits, Priority
+
+OVERDUE_SECONDS = 60.0
+"""A call that is out for so long after its last deadline is given up: its model hangs."""
+LEFT_SHARE = 0.125
+"""While more of the queue than this runs for nobody, a caller is refused whose deadline is nearer
+than calls take at the moment."""
+DRAIN_SECONDS = 2.0
+"""Given to calls that are out when the engine closes: other gateways may use the same Triton."""
 
 
 class _Caller:
@@ -39,10 +55,11 @@ class _Caller:
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A call that is out, and the tickets of the callers that still wait for it."""
+    """A call that is out, and how many of its tokens nobody waits for any more."""
 
     task: asyncio.Task[None]
-    tickets: set[int]
+    joined: Joined
+    left: int = 0
 
 
 class Calls:
@@ -55,6 +72,7 @@ class Calls:
         self._callers: dict[int, _Caller] = {}
         self._tickets = count(1)
         self._out: set[asyncio.Task[None]] = set()
+        self._left = 0
         self._scheduled = False
 
     async def infer(
@@ -66,6 +84,13 @@ class Calls:
         self._joiner.push(
             ticket, shape.id.digest, encoding.rows, priority=priority, deadline=deadline
         )
+        most, retry_after = self._joiner.queue_tokens, self._joiner.retry_after()
+        full = self._joiner.tokens + self._left > most
+        # Else all that comes could run too late, one behind the other, and nobody get an answer.
+        late = self._left > LEFT_SHARE * most and retry_after > deadline - now
+        if full or late:
+            self._joiner.free(ticket)
+            raise Overloaded(reason="queue-full", retry_after=retry_after)
         loop = asyncio.get_running_loop()
         self._schedule()
         caller = self._callers[ticket] = _Caller(loop.create_future(), len(encoding.rows), shape)
@@ -76,17 +101,23 @@ class Calls:
             timer.cancel()
             del self._callers[ticket]
             self._joiner.free(ticket)
-            QUEUE_TOKENS.set(self._joiner.tokens)
             for call in caller.calls:
-                call.tickets.discard(ticket)
-                if not call.tickets:
-                    call.task.cancel()  # nothing happens to one that has ended
+                if not call.task.done():
+                    tokens = sum(len(row.ids) for row in call.joined.rows if row.ticket == ticket)
+                    call.left += tokens
+                    self._left += tokens
+            self._count()
 
     async def close(self) -> None:
-        """End all calls; their callers are told that the engine is gone."""
+        """End all calls; their callers are told that the engine is gone.
+
+        Takes up to `DRAIN_SECONDS`; what is out then is cancelled.
+        """
         for caller in tuple(self._callers.values()):
             _fail(caller, lost)
         out = tuple(self._out)
+        if out:
+            await asyncio.wait(out, timeout=DRAIN_SECONDS)
         for task in out:
             task.cancel()
         await asyncio.gather(*out, return_exceptions=True)
@@ -102,20 +133,24 @@ class Calls:
         self._scheduled = False
         loop = asyncio.get_running_loop()
         for joined in self._joiner.take(time.monotonic()) if self.link else ():
-            tickets = {row.ticket for row in joined.rows}
             shape = self._callers[joined.rows[0].ticket].shape
-            call = _Call(loop.create_task(self._exchange(joined, shape)), tickets)
-            for ticket in tickets:
+            call = _Call(loop.create_task(self._exchange(joined, shape)), joined)
+            for ticket in {row.ticket for row in joined.rows}:
                 self._callers[ticket].calls.append(call)
             self._out.add(call.task)
-            call.task.add_done_callback(partial(self._ended, joined))
-        QUEUE_TOKENS.set(self._joiner.tokens)
+            call.task.add_done_callback(partial(self._ended, call))
+        self._count()
 
-    def _ended(self, joined: Joined, task: asyncio.Task[None]) -> None:
+    def _ended(self, call: _Call, task: asyncio.Task[None]) -> None:
         self._out.discard(task)
-        self._joiner.ended(joined)
-        if joined.priority is Priority.BULK:
+        self._left -= call.left
+        self._joiner.ended(call.joined)
+        if call.joined.priority is Priority.BULK:
             self._schedule()
+        self._count()
+
+    def _count(self) -> None:
+        QUEUE_TOKENS.set(self._joiner.tokens + self._left)
 
     async def _exchange(self, joined: Joined, shape: Shape) -> None:
         """Make one call and give each of its callers its rows, or what it is told instead."""
@@ -125,7 +160,7 @@ class Calls:
         rows = len(joined.rows)
         try:
             request = infer_request(name, joined, started)
-            reply = await link.infer(request, joined.deadline - started)
+            reply = await link.infer(request, joined.deadline - started + OVERDUE_SECONDS)
             logits = logits_of(reply, name, rows, shape.columns)
         except WardgateError as refusal:
             self._seen(refusal)

@@ -89,7 +89,10 @@ class Link:
     async def infer(
         self, request: service_pb2.ModelInferRequest, seconds: float
     ) -> service_pb2.ModelInferResponse:
-        """Run one inference; a cancelled call is cancelled at Triton too.
+        """Run one inference.
+
+        One that is cancelled, or longer than `seconds`, is cancelled at Triton too; that can crash
+        a Triton, so callers that leave must not come to it (see `tritoncalls`).
 
         Raises DeadlineExceeded after `seconds`, Overloaded, EngineUnavailable (see `is_lost`).
         """

@@ -9,7 +9,10 @@ import pytest
 
 import tiny_models
 from tiny_models import NAN_ID, SLOW_ID
-from wardgate.errors import DeadlineExceeded, ModelOutputInvalid
+from wardgate.engine.tritoncalls import OVERDUE_SECONDS
+from wardgate.errors import DeadlineExceeded, EngineUnavailable, ModelOutputInvalid, Overloaded
+
+LEAVERS = 3000
 
 
 def out(bench) -> int:
@@ -49,7 +52,7 @@ def test_a_deadline_of_one_caller_ends_no_other_of_the_same_call(triton, monkeyp
     assert triton.run(scenario()) == 1
 
 
-def test_a_call_goes_on_for_those_who_stay_and_is_cancelled_when_all_have_left(triton):
+def test_a_call_goes_on_for_those_who_stay_and_runs_to_its_end_when_all_have_left(triton):
     async def scenario():
         leaver = asyncio.create_task(triton.infer([SLOW_ID]))
         stayer = asyncio.create_task(triton.infer([5]))
@@ -68,7 +71,130 @@ def test_a_call_goes_on_for_those_who_stay_and_is_cancelled_when_all_have_left(t
         await triton.until(task.done)
         return task.cancelled()
 
+    assert not triton.run(scenario())
+
+
+def test_callers_that_leave_or_run_out_of_time_do_not_crash_the_server(triton):
+    """Triton 2.51 crashes when a cancellation crosses an answer, mostly within a thousand."""
+
+    async def leave(number):
+        for _ in range(number % 8):  # each goes as a call of its own
+            await asyncio.sleep(0)
+        stays = 2e-4 * (number % 17)
+        timeout = 20.0 if number % 2 else max(stays, 1e-4)
+        task = asyncio.create_task(triton.infer([4 + number] * (1 + number % 64), timeout=timeout))
+        await asyncio.sleep(stays)
+        task.cancel()
+        with suppress(asyncio.CancelledError, DeadlineExceeded):
+            await task
+
+    async def scenario():
+        server = triton.server._process._native
+        for first in range(0, LEAVERS, 8):
+            leavers = [leave(number) for number in range(first, first + 8)]
+            stayer, *_ = await asyncio.gather(triton.infer([4 + first]), *leavers)
+            assert stayer.tolist() == [[4 + first, 4 + first]]
+        await triton.until(lambda: not out(triton))
+        assert await triton.engine.check() == (triton.model.id,)
+        return server is triton.server._process._native and server.returncode is None
+
     assert triton.run(scenario())
+
+
+async def left_alone(triton, engine, ids):
+    """A caller that leaves while its call is out; return the call, and what lets its answer in."""
+    link, answer = engine._calls.link, asyncio.Event()
+    infer = link.infer
+
+    async def held(request, seconds):
+        link.infer = infer  # the others pass
+        reply = await infer(request, seconds)
+        await answer.wait()
+        return reply
+
+    link.infer = held
+    leaver = asyncio.create_task(triton.infer(ids, engine=engine))
+    await triton.until(lambda: link.infer is not held, every=0)
+    (task,) = engine._calls._out
+    leaver.cancel()
+    with suppress(asyncio.CancelledError):
+        await leaver
+    return task, answer
+
+
+def test_what_runs_for_nobody_takes_up_room_until_it_is_done(triton):
+    async def scenario():
+        engine = triton.make(queue_tokens=8)
+        await engine.start([triton.model])
+        try:
+            task, answer = await left_alone(triton, engine, [4] * 7)
+            with pytest.raises(Overloaded) as refusal:
+                await triton.infer([4, 5], engine=engine)
+            assert refusal.value.retry_after > 0
+            answer.set()
+            await triton.until(task.done)
+            return (await triton.infer([4] * 8, engine=engine)).tolist(), engine._calls._left
+        finally:
+            await engine.close()
+
+    assert triton.run(scenario()) == (tiny_models.expected([[4] * 8]).tolist(), 0)
+
+
+def test_who_would_be_late_behind_what_runs_for_nobody_is_refused(triton):
+    async def scenario():
+        engine = triton.make(queue_tokens=64)
+        await engine.start([triton.model])
+        try:
+            engine._joiner.took(100.0)  # calls have become slow
+            task, answer = await left_alone(triton, engine, [4] * 9)
+            with pytest.raises(Overloaded):
+                await triton.infer([4], engine=engine, timeout=1.0)
+            logits = await triton.infer([5], engine=engine, timeout=20.0)
+            answer.set()
+            await triton.until(task.done)
+            assert (await triton.infer([6], engine=engine, timeout=1.0)).tolist() == [[6, 6]]
+            return logits.tolist()
+        finally:
+            await engine.close()
+
+    assert triton.run(scenario()) == [[5, 5]]
+
+
+def test_triton_gets_a_deadline_long_after_the_callers(triton):
+    """Only a model that hangs meets it."""
+
+    async def scenario():
+        engine = triton.make()
+        await engine.start([triton.model])
+        link, given = engine._calls.link, []
+        infer = link.infer
+
+        async def noted(request, seconds):
+            given.append(seconds)
+            return await infer(request, seconds)
+
+        link.infer = noted
+        await triton.infer([4], engine=engine, timeout=20.0)
+        await engine.close()
+        return given
+
+    (seconds,) = triton.run(scenario())
+    assert OVERDUE_SECONDS < seconds <= 20.0 + OVERDUE_SECONDS
+
+
+def test_closing_lets_a_call_that_is_out_run_to_its_end(triton):
+    async def scenario():
+        engine = triton.make()
+        await engine.start([triton.model])
+        caller = asyncio.create_task(triton.infer([SLOW_ID], engine=engine))
+        await triton.until(lambda: engine._calls._out, every=0)
+        (task,) = engine._calls._out
+        await engine.close()
+        with pytest.raises(EngineUnavailable):
+            await caller
+        return task.done(), task.cancelled()
+
+    assert triton.run(scenario()) == (True, False)
 
 
 def test_a_row_that_is_not_finite_fails_its_caller_alone(triton):
