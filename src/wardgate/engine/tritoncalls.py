@@ -2,7 +2,8 @@
 
 Each caller keeps its own deadline and may leave at any time without a trace in another's rows. What
 is still here goes with it. What is at Triton runs to its end and its answer is dropped: a cancelled
-inference, or one past its gRPC deadline, can crash Triton for everybody (server issues 7368, 8034).
+inference can crash Triton for everybody, and so, it is told, can one past its gRPC deadline (issues
+7368 and 8034 of triton-inference-server/server).
 Rows that run for nobody take up room until they are done.
 """
 
