@@ -23,6 +23,7 @@ sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(":")
 import numpy as np  # noqa: E402
 import triton_python_backend_utils as pb_utils  # noqa: E402
 
+_IDS = ["input_ids", "attention_mask"]
 _ASIDE = 10
 """The nice value while the model loads and warms up, so that the models that serve go first."""
 _NICE_TO_ZERO = 20
@@ -42,11 +43,12 @@ class TritonPythonModel:
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
         self._batched = config["max_batch_size"] > 0
+        gpu = args["model_instance_kind"] == "GPU"
+        self._text = self._batched and not gpu and self._inputs == _IDS
         self._cold = len(config.get("model_warmup", ()))
         cores = len(os.sched_getaffinity(0))
         self._back = _aside() if self._cold else None
         folder = Path(args["model_repository"], args["model_version"])
-        gpu = args["model_instance_kind"] == "GPU"
         device = int(args["model_instance_device_id"]) if gpu else None
         if gpu and (folder / "weights.safetensors").is_file():
             self._run = _torch(folder, f"cuda:{device}")
@@ -90,9 +92,16 @@ class TritonPythonModel:
 
     def _together(self, inputs: list[list[Any]]) -> list[list[Any]]:
         """Run the rows of several requests as one batch; return each request's share."""
+        columns = [
+            column[0] if len(column) == 1 else np.concatenate(column)
+            for column in zip(*inputs, strict=True)
+        ]
+        if self._text:  # the bucket is for Triton's batcher; no row needs what all leave unused
+            used = np.flatnonzero(columns[1].any(0))
+            length = int(used[-1]) + 1 if len(used) else 1
+            columns = [np.ascontiguousarray(column[:, :length]) for column in columns]
         if len(inputs) == 1:
-            return [self._run(inputs[0])]
-        columns = [np.concatenate(column) for column in zip(*inputs, strict=True)]
+            return [self._run(columns)]
         found = self._run(columns)
         rows = len(columns[0])
         if any(len(output) != rows for output in found):  # a row could go to another's caller
