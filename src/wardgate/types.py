@@ -19,6 +19,22 @@ from numpy.typing import NDArray
 CleanText = NewType("CleanText", str)
 """De-identified text. Made in `deid/` alone."""
 
+DTYPES: Mapping[str, type[np.generic]] = {
+    "BOOL": np.bool_,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+}
+"""Element types by their names in the Open Inference Protocol."""
+
 
 class PHI:
     """Raw text of a caller. Shows `PHI(<n> chars)` wherever it is printed, logged or pickled.

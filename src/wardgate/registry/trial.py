@@ -18,22 +18,9 @@ from numpy.typing import NDArray
 from wardgate.errors import ManifestInvalid
 from wardgate.registry.golden import TensorGolden, Value
 from wardgate.registry.manifest import Tensor
+from wardgate.types import DTYPES
 
 Floats = NDArray[np.float32]
-_NUMPY = {
-    "BOOL": np.bool_,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-}
 
 
 class TextTrial:
@@ -179,7 +166,7 @@ def session(graph: bytes) -> onnxruntime.InferenceSession:
 
 
 def _array(value: Value, dtype: str) -> NDArray[np.generic]:
-    return np.array(value.data).astype(_NUMPY[dtype]).reshape(value.shape)
+    return np.array(value.data).astype(DTYPES[dtype]).reshape(value.shape)
 
 
 def _run(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from wardgate.audit.record import Ticket
 from wardgate.auth.authorize import PURPOSES
 from wardgate.auth.permissions import may_tensor
-from wardgate.engine.runner import DTYPES, Port, TensorModel, TensorRunner
+from wardgate.engine.runner import Port, TensorModel, TensorRunner
 from wardgate.errors import (
     BodyInvalid,
     DeadlineExceeded,
@@ -34,7 +34,7 @@ from wardgate.registry.golden import Value
 from wardgate.registry.manifest import Tensor
 from wardgate.registry.store import Store
 from wardgate.settings import Limits, Settings
-from wardgate.types import Intent, Outcome, RequestContext
+from wardgate.types import DTYPES, Intent, Outcome, RequestContext
 from wardgate.web import oip
 from wardgate.web.oip_reply import Answer, Output
 
