@@ -26,7 +26,6 @@ from wardgate.deid.detector import Detector
 from wardgate.engine.base import Engine
 from wardgate.errors import (
     AuditUnavailable,
-    DeadlineExceeded,
     EngineUnavailable,
     ModelUnknown,
     PeerRefused,
@@ -43,6 +42,7 @@ from wardgate.request import (
     Reply,
     Row,
     ServedModel,
+    conclude,
 )
 from wardgate.telemetry import IN_FLIGHT, PHI_SPANS, REFUSALS, Hops
 from wardgate.types import (
@@ -282,35 +282,18 @@ class Flow:
         Both records are durable before the reply is returned. If they cannot be, the reply is
         withheld: AuditUnavailable is raised in its place.
         """
-        timeout = ask.context.timeout_ms / 1000
         intent = self._intend(admitted, ask, decision, lease)
         admitted.hops.mark("intent")
-        reply: Reply | None = None
-        refused: WardgateError | None = None
-        try:
-            async with asyncio.timeout(timeout):
-                reply = await work(intent, time.monotonic() + timeout)
-        except TimeoutError:
-            refused = DeadlineExceeded()
-        except WardgateError as error:
-            refused = error
-        except asyncio.CancelledError:
-            self._outcome(admitted, intent, CLIENT_LEFT, "client-left")
-            raise
-        except Exception:
-            await self._outcome(admitted, intent, 500, "internal")
-            raise
-        if refused is not None:
-            durable = self._outcome(admitted, intent, refused.status, refused.reason)
-        else:
-            durable = self._outcome(admitted, intent, 200, "ok", reply)
-        await durable
-        admitted.hops.mark("outcome")
-        admitted.hops.observe()
-        if refused is not None:
-            raise refused
-        assert reply is not None
-        return reply
+
+        def outcome(status: int, reason: str, reply: Reply | None) -> Ticket:
+            return self._outcome(admitted, intent, status, reason, reply)
+
+        return await conclude(
+            admitted.hops,
+            ask.context.timeout_ms / 1000,
+            lambda deadline: work(intent, deadline),
+            outcome,
+        )
 
     def _intend(
         self, admitted: Admitted, ask: Ask, decision: Decision, lease: Lease | None

@@ -1,12 +1,16 @@
-"""What passes through the flow: a request, its reply, and the models that may answer it."""
+"""What passes through the flow: a request, its reply, who may answer it, and how it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from wardgate.audit.record import Ticket
 from wardgate.auth.admit import Permit
+from wardgate.errors import DeadlineExceeded, WardgateError
 from wardgate.telemetry import IN_FLIGHT, Hops
 from wardgate.types import (
     PHI,
@@ -21,6 +25,7 @@ from wardgate.types import (
     RequestContext,
 )
 
+_Done = TypeVar("_Done")
 CLIENT_LEFT = 499
 """Status in the record of a call whose caller left; nginx's "client closed request"."""
 
@@ -149,3 +154,43 @@ class Models(Protocol):
 
     def served(self) -> Sequence[ServedModel]:
         """Return every model that serves."""
+
+
+async def conclude(
+    hops: Hops,
+    seconds: float,
+    work: Callable[[float], Awaitable[_Done]],
+    outcome: Callable[[int, str, _Done | None], Ticket],
+) -> _Done:
+    """Do the work within `seconds` and record how it ended, however it did.
+
+    `work` takes its deadline in seconds of `time.monotonic()`; `outcome` queues the record of a
+    status, a reason and what was done. Intent and outcome are durable when this returns or raises,
+    but where the caller left.
+    """
+    done: _Done | None = None
+    refused: WardgateError | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            done = await work(time.monotonic() + seconds)
+    except TimeoutError:
+        refused = DeadlineExceeded()
+    except WardgateError as error:
+        refused = error
+    except asyncio.CancelledError:
+        outcome(CLIENT_LEFT, "client-left", None)
+        raise
+    except Exception:
+        await outcome(500, "internal", None)
+        raise
+    if refused is not None:
+        durable = outcome(refused.status, refused.reason, None)
+    else:
+        durable = outcome(200, "ok", done)
+    await durable
+    hops.mark("outcome")
+    hops.observe()
+    if refused is not None:
+        raise refused
+    assert done is not None
+    return done

@@ -7,9 +7,7 @@ obligation `phi-free-tensors`. Known, permitted and admitted, intent, run, outco
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +21,16 @@ from wardgate.auth.permissions import may_tensor
 from wardgate.engine.runner import Port, TensorModel, TensorRunner
 from wardgate.errors import (
     BodyInvalid,
-    DeadlineExceeded,
     Forbidden,
     ManifestInvalid,
     ModelUnknown,
     WardgateError,
 )
-from wardgate.flow import CLIENT_LEFT, Admitted, Flow
+from wardgate.flow import Admitted, Flow
 from wardgate.registry.golden import Value
 from wardgate.registry.manifest import Tensor
 from wardgate.registry.store import Store
+from wardgate.request import conclude
 from wardgate.settings import Limits, Settings
 from wardgate.types import DTYPES, Intent, Outcome, RequestContext
 from wardgate.web import oip
@@ -102,42 +100,25 @@ class TensorPath:
         intent: Ticket,
     ) -> dict[str, Any]:
         """Run the model within the deadline; both records are durable when this returns."""
-        seconds = context.timeout_ms / 1000
-        refused: WardgateError | None = None
-        outputs: dict[str, Any] = {}
-        try:
-            async with asyncio.timeout(seconds):
-                outputs = await self.runner.infer(
-                    model.id.digest, tensors, deadline=time.monotonic() + seconds
-                )
-            admitted.hops.mark("infer")
-        except TimeoutError:
-            refused = DeadlineExceeded()
-        except WardgateError as error:
-            refused = error
-        except asyncio.CancelledError:
-            self._outcome(admitted, intent, CLIENT_LEFT, "client-left")
-            raise
-        except Exception:
-            await self._outcome(admitted, intent, 500, "internal")
-            raise
-        status, reason = (refused.status, refused.reason) if refused else (200, "ok")
-        await self._outcome(admitted, intent, status, reason)
-        admitted.hops.mark("outcome")
-        admitted.hops.observe()
-        if refused is not None:
-            raise refused
-        return outputs
 
-    def _outcome(self, admitted: Admitted, intent: Ticket, status: int, reason: str) -> Ticket:
-        outcome = Outcome(
-            request_id=admitted.head.request_id,
-            tenant=admitted.principal.tenant,
-            status=status,
-            reason=reason,
-            hops_us=admitted.hops.microseconds(),
-        )
-        return self.flow.recorder.outcome(outcome, intent)
+        async def work(deadline: float) -> dict[str, Any]:
+            outputs = await self.runner.infer(model.id.digest, tensors, deadline=deadline)
+            admitted.hops.mark("infer")
+            return outputs
+
+        def outcome(status: int, reason: str, _: object) -> Ticket:
+            return self.flow.recorder.outcome(
+                Outcome(
+                    request_id=admitted.head.request_id,
+                    tenant=admitted.principal.tenant,
+                    status=status,
+                    reason=reason,
+                    hops_us=admitted.hops.microseconds(),
+                ),
+                intent,
+            )
+
+        return await conclude(admitted.hops, context.timeout_ms / 1000, work, outcome)
 
 
 def open_tensors(flow: Flow, registry: Store, settings: Settings) -> TensorPath | None:
