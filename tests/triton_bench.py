@@ -10,6 +10,7 @@ import time
 import pytest
 
 import tiny_models
+from wardgate.errors import EngineUnavailable
 from wardgate.registry import export
 from wardgate.registry.manifest import parse
 from wardgate.registry.store import LoadedModel
@@ -100,6 +101,20 @@ class TritonBench:
             deadline=time.monotonic() + timeout,
             priority=Priority.INTERACTIVE,
         )
+
+    def settle(self) -> None:
+        """Wait until the server answers with its model: a graph or a test may have ended it."""
+
+        async def serving() -> None:
+            while True:
+                try:
+                    await self.engine.check()
+                except EngineUnavailable:
+                    await asyncio.sleep(0.02)
+                else:
+                    return
+
+        self.run(serving())
 
     def kill(self) -> None:
         self.server._process._native.kill()

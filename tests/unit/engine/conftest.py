@@ -8,10 +8,17 @@ from triton_bench import TritonBench, need
 
 
 @pytest.fixture(scope="session")
-def triton(tmp_path_factory):
+def triton_bench(tmp_path_factory):
     need()
     folder = tmp_path_factory.mktemp("triton")
     folder.chmod(0o700)
     bench = TritonBench(folder)
     yield bench
     bench.close()
+
+
+@pytest.fixture
+def triton(triton_bench):
+    """The server as the test before left it, started again where that ended it."""
+    triton_bench.settle()
+    return triton_bench
