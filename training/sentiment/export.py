@@ -4,7 +4,9 @@ Decides the graph (built by hand, of operators that onnxruntime runs fused on a 
 weights are rounded. The int8 forms differ in how activations are scaled:
 
 * `rows`, the shipped one: each token is scaled by its own largest value, so a text's logits do
-  not depend on the texts beside it in a batch, nor on padding;
+  not depend on the texts beside it in a batch, nor on padding. Padding is taken out before the
+  first layer and put back for attention alone, which needs the square: products, the most of the
+  work, run over tokens that are there;
 * `tensor`: one scale over the whole batch (`DynamicQuantizeMatMul`), the common way, kept to
   measure against.
 
@@ -41,6 +43,7 @@ class Graph:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     tensors: list[onnx.TensorProto] = field(default_factory=list)
     rounded: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    zeros: dict[int, str] = field(default_factory=dict)
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
         """Store `value` under `name` and return the name."""
@@ -99,25 +102,58 @@ class Graph:
         return self.node("LayerNormalization", [x, weight, bias], axis=-1, epsilon=EPSILON)
 
     def _round_rows(self, x: str, *, gelu: bool) -> tuple[str, str, str]:
-        """Return the names of `x` as uint8, of its step [batch, length, 1] and its zero point.
+        """Return the names of `x` [tokens, in] as uint8, of its step [tokens, 1] and zero point.
 
         GELU never goes below -0.17, so a zero point of 16 serves it and leaves 239 steps above.
         """
         middle = GELU_MIDDLE if gelu else 128
-        largest = self.node(
-            "ReduceMax", [x if gelu else self.node("Abs", [x]), self.constant("last", LAST)]
-        )
+        size = x if gelu else self.node("Abs", [x])
+        largest = self.node("ReduceMax", [size, self.constant("last", LAST)], keepdims=0)
         share = self.constant(f"share_{middle}", np.float32(1 / (255 - middle)))
         least = np.float32(GELU_LEAST / (GELU_MIDDLE - 0.5) if gelu else 1e-9)
         step = self.node("Mul", [largest, share])
         step = self.node("Max", [step, self.constant(f"least_{middle}", least)])
-        # flat rows: QuantizeLinear takes one scale for each index of one axis
-        flat = self.node("Flatten", [x], axis=2)
-        steps = self.node("Reshape", [step, self.constant("flat", LAST)])
         zero = self.constant(f"middle_{middle}", np.array(middle, np.uint8))
-        zeros = self.node("Expand", [zero, self.node("Shape", [steps])])
-        rows = self.node("QuantizeLinear", [flat, steps, zeros], axis=0)
-        return self.node("Reshape", [rows, self.node("Shape", [x])]), step, zero
+        if middle not in self.zeros:  # as many in every layer
+            self.zeros[middle] = self.node("Expand", [zero, self.node("Shape", [step])])
+        rows = self.node("QuantizeLinear", [x, step, self.zeros[middle]], axis=0)
+        return rows, self.node("Unsqueeze", [step, self.constant("last", LAST)]), zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """Tokens [tokens, width] without the padding of [batch, length, width], and back."""
+
+    graph: Graph
+    real: str
+    """Where the tokens stand in the flat batch, int64 [tokens]."""
+    place: str
+    """Which token stands at each place of the flat batch, int64; padding repeats one."""
+    square: str
+    """[batch, length, width]."""
+    flat: str
+    """[-1, width]."""
+
+    def pack(self, x: str) -> str:
+        """[batch, length, width] to [tokens, width]."""
+        return self.graph.node("Gather", [self.graph.node("Reshape", [x, self.flat]), self.real])
+
+    def unpack(self, x: str) -> str:
+        """[tokens, width] to [batch, length, width]."""
+        return self.graph.node("Reshape", [self.graph.node("Gather", [x, self.place]), self.square])
+
+
+def packing(g: Graph, width: int) -> Packing:
+    """Return the packing of a batch by its `attention_mask`."""
+    mask = g.node("Reshape", ["attention_mask", g.constant("last", LAST)])
+    real = g.node("Reshape", [g.node("NonZero", [mask]), g.constant("last", LAST)])
+    behind = g.node("CumSum", [mask, g.constant("first_axis", np.array(0, np.int64))])
+    place = g.node("Sub", [behind, g.constant("one_whole", ONE)])
+    place = g.node("Max", [place, g.constant("from", np.array([0], np.int64))])
+    wide = g.constant("width", np.array([width], np.int64))
+    square = g.node("Concat", [g.node("Shape", ["input_ids"]), wide], axis=0)
+    flat = g.constant("rows_of", np.array([-1, width], np.int64))
+    return Packing(graph=g, real=real, place=place, square=square, flat=flat)
 
 
 EPSILON = 1e-12
@@ -148,6 +184,8 @@ def build(weights: Weights, shape: Shape, graph: Graph) -> onnx.ModelProto:
     zero = g.constant("from", np.array([0], np.int64))
     places = g.node("Slice", [own("places.weight"), zero, length, zero])
     x = g.node("Add", [x, places])
+    packed = packing(g, weights["words.weight"].shape[1]) if g.form == "rows" else None
+    x = packed.pack(x) if packed else x
     x = g.normalize(x, own("norm.weight"), own("norm.bias"))
     keep = g.node("Cast", ["attention_mask"], to=TensorProto.FLOAT)
     gone = g.node("Sub", [g.constant("one", np.float32(1)), keep])
@@ -168,10 +206,16 @@ def build(weights: Weights, shape: Shape, graph: Graph) -> onnx.ModelProto:
         ]
         mixed = g.node(
             "MultiHeadAttention",
-            [*parts, own(f"{at}.qkv.bias"), "", bias],
+            [
+                *(packed.unpack(part) if packed else part for part in parts),
+                own(f"{at}.qkv.bias"),
+                "",
+                bias,
+            ],
             domain=MICROSOFT,
             num_heads=shape.heads,
         )
+        mixed = packed.pack(mixed) if packed else mixed
         mixed = g.linear(mixed, f"{at}.out", weights[f"{at}.out.weight"])
         mixed = g.node("Add", [mixed, own(f"{at}.out.bias")])
         x = g.normalize(
@@ -184,6 +228,7 @@ def build(weights: Weights, shape: Shape, graph: Graph) -> onnx.ModelProto:
         x = g.normalize(
             g.node("Add", [x, inner]), own(f"{at}.norm2.weight"), own(f"{at}.norm2.bias")
         )
+    x = packed.unpack(x) if packed else x
     column = g.node("Unsqueeze", [keep, g.constant("behind", LAST)])
     middle = g.constant("middle_axis", ONE)
     total = g.node("ReduceSum", [g.node("Mul", [x, column]), middle], keepdims=0)
