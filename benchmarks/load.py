@@ -49,27 +49,19 @@ class Load:
         }
 
 
-class _Caller(asyncio.Protocol):
-    """One connection that sends the next request as soon as the last is answered."""
+class Connection(asyncio.Protocol):
+    """One kept-alive connection; `answered` is called with the status of each whole reply."""
 
-    def __init__(self, run: _Run, offset: int) -> None:
-        self.run = run
-        self.place = offset
-        self.buffer = b""
-        self.sent = 0.0
-        self.left = run.requests_each or -1
-        self.done = asyncio.get_running_loop().create_future()
+    transport: asyncio.WriteTransport
+    buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         assert isinstance(transport, asyncio.WriteTransport)
         self.transport = transport
-        self._send()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
-        if not self.done.done():
-            self.done.set_result(None)
 
     def data_received(self, data: bytes) -> None:
+        """Take bytes until the reply is whole."""
         self.buffer += data
         head = self.buffer.find(b"\r\n\r\n")
         if head < 0:
@@ -78,9 +70,35 @@ class _Caller(asyncio.Protocol):
         length = int(self.buffer[start : self.buffer.find(b"\r\n", start)])
         if len(self.buffer) < head + 4 + length:
             return
+        status, self.buffer = self.buffer[9:12], b""
+        self.answered(status)
+
+    def answered(self, status: bytes) -> None:
+        """Take note of a reply, and send what comes next."""
+        raise NotImplementedError
+
+
+class _Caller(Connection):
+    """Sends the next request as soon as the last is answered."""
+
+    def __init__(self, run: _Run, offset: int) -> None:
+        self.run = run
+        self.place = offset
+        self.sent = 0.0
+        self.left = run.requests_each or -1
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def answered(self, status: bytes) -> None:
         now = time.perf_counter()
-        self.run.record(now - self.sent, ok=self.buffer[9:12] == b"200")
-        self.buffer = b""
+        self.run.record(now - self.sent, ok=status == b"200")
         self.left -= 1
         if now >= self.run.end or self.left == 0:
             self.transport.close()

@@ -1,7 +1,8 @@
 """Latency while the model changes, against before and after: open loop at half the capacity.
 
-Run `python benchmarks/model_change.py [--requests 10000] [--workers 1]`. Version 2 is the shipped
-model under another version; through the middle window promotions and rollbacks follow each other
+Run `python benchmarks/model_change.py [--engine onnx|triton] [--requests 10000] [--workers 1]`; the
+result is `model-change.json` or `model-change-triton.json`. Version 2 is the shipped model under
+another version; through the middle window promotions and rollbacks follow each other
 without a pause. A request's time counts from the moment at which it should have been sent.
 """
 
@@ -26,34 +27,23 @@ from servers import SHIPPED, System, memory, notes, wardgate, write
 CONNECTIONS = 64
 
 
-class _Connection(asyncio.Protocol):
-    """One kept-alive connection; idle ones wait in the pool."""
+class _Connection(load.Connection):
+    """Idle ones wait in the pool."""
 
     def __init__(self, pool: _Pool) -> None:
         self.pool = pool
-        self.buffer = b""
         self.due = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self.transport = transport
+        super().connection_made(transport)
         self.pool.idle.append(self)
 
     def send(self, request: bytes, due: float) -> None:
         self.due = due
         self.transport.write(request)
 
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        head = self.buffer.find(b"\r\n\r\n")
-        if head < 0:
-            return
-        start = self.buffer.lower().find(b"content-length:", 0, head) + 15
-        length = int(self.buffer[start : self.buffer.find(b"\r\n", start)])
-        if len(self.buffer) < head + 4 + length:
-            return
-        self.pool.answered(self, time.perf_counter() - self.due, self.buffer[9:12])
-        self.buffer = b""
+    def answered(self, status: bytes) -> None:
+        self.pool.answered(self, time.perf_counter() - self.due, status)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
         if not self.pool.closing:
@@ -146,6 +136,7 @@ async def during(
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--engine", choices=("onnx", "triton"), default="onnx")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0 measures")
     given = parser.parse_args()
@@ -165,7 +156,8 @@ def main() -> None:
         }
         state = home / "state"
         with wardgate(
-            "--workers", str(given.workers), state=memory(), WARDGATE_STATE=str(state), **environment
+            "--workers", str(given.workers), "--engine", given.engine,
+            state=memory(), WARDGATE_STATE=str(state), **environment,
         ) as system:  # fmt: skip
             shutil.move(home / "later", registry / "sentiment" / "2")
             assert system.token is not None
@@ -178,7 +170,7 @@ def main() -> None:
                 for text in notes()
             ]
             result = asyncio.run(_measure(given, system, state, requests))
-    write("model-change", result)
+    write("model-change" if given.engine == "onnx" else f"model-change-{given.engine}", result)
 
 
 async def _measure(
@@ -196,6 +188,8 @@ async def _measure(
     between = await during(system, state, requests, rate, count)
     after = await window(system.url, requests, rate, count)
     return {
+        "what": __doc__,
+        "engine": given.engine,
         "workers": given.workers,
         "capacity_requests_per_second": round(capacity, 1),
         "offered_requests_per_second": round(rate, 1),

@@ -113,6 +113,13 @@ class PolicyUnknown(WardgateError):
     sentence = "No de-identification policy of this name exists here."
 
 
+class CodeUnknown(WardgateError):
+    """A vault code is unknown, expired, another tenant's or destroyed: all the same to a caller."""
+
+    slug, status, title = "code-unknown", 404, "Code not found"
+    sentence = "At least one of the codes stands for nothing here, so nothing was released."
+
+
 class MethodNotAllowed(WardgateError):
     """The route exists but not with this method."""
 
@@ -274,6 +281,13 @@ class DetectorFailed(WardgateError):
 
     slug, status, title = "detector-failed", 503, "De-identification unavailable"
     sentence = "The text could not be de-identified, so nothing was done with it."
+
+
+class VaultUnavailable(WardgateError):
+    """The vault takes no write or cannot be read, so no code is given or released."""
+
+    slug, status, title = "vault-unavailable", 503, "Vault unavailable"
+    sentence = "The vault of codes cannot be used at the moment, so the request was not answered."
 
 
 class EngineUnavailable(WardgateError):

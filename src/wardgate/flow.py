@@ -14,10 +14,11 @@ takes; nothing here knows HTTP, SQLite or ONNX.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wardgate.audit.record import Recorder, Ticket
 from wardgate.auth.admit import Admission
@@ -36,12 +37,14 @@ from wardgate.request import (
     CLIENT_LEFT,
     Admitted,
     Ask,
+    Codes,
     Head,
     Lease,
     Models,
     Reply,
     Row,
     ServedModel,
+    coded,
     conclude,
 )
 from wardgate.telemetry import IN_FLIGHT, PHI_SPANS, REFUSALS, Hops
@@ -100,6 +103,8 @@ class Flow:
     models: Models
     aside: Executor
     """Threads for native work on long texts; they give way to the event loop."""
+    codes: Codes | None = None
+    """The vault; without one a policy that gives codes leaves tags."""
     direct_only: bool = False
     """Refuse what came through a proxy: the development issuer trusts this machine alone."""
     trusts_peer: Callable[[str | None], bool] = field(default=lambda _: True)
@@ -141,6 +146,18 @@ class Flow:
             )
         )
 
+    @contextlib.contextmanager
+    def refusing(self, admitted: Admitted) -> Iterator[None]:
+        """Record what turns an admitted call away within, a fault of our own too; it passes on."""
+        try:
+            yield
+        except WardgateError as error:
+            self.refuse(admitted.head, error, admitted.principal)
+            raise
+        except Exception:
+            self.refuse(admitted.head, WardgateError(), admitted.principal)
+            raise
+
     def turn_away(self, route: str, error: WardgateError, peer: str | None) -> None:
         """Record that a call reached no route of ours; nobody asked who the caller is.
 
@@ -152,18 +169,15 @@ class Flow:
     async def predict(self, admitted: Admitted, ask: Ask) -> Reply:
         """De-identify the notes and run a model on what is left of them."""
         decision = self._authorize(admitted, ask, Permission.INFER)
-        try:  # not before `authorize`: who may not infer learns no model names
+        with self.refusing(admitted):  # after `authorize`: who may not infer learns no model names
             lease = self.models.lease(ask.model or "", ask.version, admitted.head.request_id)
-        except ModelUnknown as error:
-            self.refuse(admitted.head, error, admitted.principal)
-            raise
 
         async def work(intent: Ticket, deadline: float) -> Reply:
             clean = await self._deidentify(admitted, ask, decision, deadline)
             given = _Work(admitted, clean, ask.context.priority, intent, deadline)
             reply = await self._answer(given, lease)
             lease.mirror([note.text for note in clean], [_label(row) for row in reply.rows])
-            return reply
+            return await self._coded(admitted, ask, reply, intent)
 
         try:
             return await self._record(admitted, ask, decision, work, lease)
@@ -174,9 +188,9 @@ class Flow:
         """De-identify the notes and return them."""
         decision = self._authorize(admitted, ask, Permission.DEID)
 
-        async def work(_: Ticket, deadline: float) -> Reply:
+        async def work(intent: Ticket, deadline: float) -> Reply:
             clean = await self._deidentify(admitted, ask, decision, deadline)
-            return Reply([Row(note) for note in clean])
+            return await self._coded(admitted, ask, Reply([Row(note) for note in clean]), intent)
 
         return await self._record(admitted, ask, decision, work)
 
@@ -184,7 +198,7 @@ class Flow:
 
     def _authorize(self, admitted: Admitted, ask: Ask, action: Permission) -> Decision:
         """Decide on model, policy and purpose; a refusal is recorded."""
-        try:
+        with self.refusing(admitted):
             decision = self.authorize(
                 admitted.principal,
                 action=action,
@@ -192,11 +206,9 @@ class Flow:
                 policy=ask.context.policy,
                 purpose=ask.context.purpose,
             )
-        except WardgateError as error:
-            self.refuse(admitted.head, error, admitted.principal)
-            raise
         admitted.hops.mark("authorize")
-        return decision
+        # from here on this very policy, though another of its name should come into force
+        return replace(decision, policy_hash=self.detector.policy_hash(decision.policy))
 
     async def _deidentify(
         self, admitted: Admitted, ask: Ask, decision: Decision, deadline: float
@@ -207,13 +219,25 @@ class Flow:
             if found:  # a short note is done without a wait; other callers get their turn
                 await asyncio.sleep(0)
             clean = await self.detector.deidentify(
-                text, policy=decision.policy, context=ask.context, deadline=deadline
+                text,
+                policy=decision.policy,
+                policy_hash=decision.policy_hash,
+                tenant=admitted.principal.tenant,
+                context=ask.context,
+                deadline=deadline,
             )
             found.append(clean)
             for entity, count in clean.counts.items():
                 PHI_SPANS.labels(entity).inc(count)
         admitted.hops.mark("deid")
         return found
+
+    async def _coded(self, admitted: Admitted, ask: Ask, reply: Reply, intent: Ticket) -> Reply:
+        """Put codes in the reply, where the policy gives them."""
+        if self.codes is not None:
+            reply = await coded(self.codes, ask, reply, admitted.principal.tenant, intent)
+            admitted.hops.mark("deid")
+        return reply
 
     async def _answer(self, work: _Work, lease: Lease) -> Reply:
         """Run the model; where a candidate fails, the one that serves answers in its place."""
@@ -301,7 +325,7 @@ class Flow:
         """Queue the intent; the ticket ends when it is durable. A full queue is a refusal."""
         head, principal, context = admitted.head, admitted.principal, ask.context
         patient = context.patient
-        try:
+        with self.refusing(admitted):
             return self.recorder.intent(
                 Intent(
                     request_id=head.request_id,
@@ -310,7 +334,7 @@ class Flow:
                     route=head.route,
                     purpose=context.purpose,
                     policy=decision.policy,
-                    policy_hash=self.detector.policy_hash(decision.policy),
+                    policy_hash=decision.policy_hash,
                     model=lease.model.id if lease else None,
                     patient_pseudonym=(
                         self.detector.pseudonym(patient, tenant=principal.tenant)
@@ -322,9 +346,6 @@ class Flow:
                     obligations=_obligations(decision, context, lease),
                 )
             )
-        except WardgateError as error:
-            self.refuse(head, error, principal)
-            raise
 
     def _outcome(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from wardgate.audit.record import Ticket
@@ -154,6 +154,43 @@ class Models(Protocol):
 
     def served(self) -> Sequence[ServedModel]:
         """Return every model that serves."""
+
+
+# -- codes in place of what was found -------------------------------------------------------------
+
+
+class Codes(Protocol):
+    """The vault: random codes that lead back for those who may."""
+
+    def applies(self, note: Deidentified) -> bool:
+        """Whether the policy of a note gives codes."""
+
+    async def fill(
+        self,
+        texts: Sequence[PHI],
+        notes: Sequence[Deidentified],
+        *,
+        tenant: str,
+        patient: PHI | None,
+    ) -> list[Deidentified]:
+        """Return the notes with durable codes in place of their tags."""
+
+
+async def coded(codes: Codes, ask: Ask, reply: Reply, tenant: str, intent: Ticket) -> Reply:
+    """Return the reply with vault codes where the policy gives them.
+
+    A model has seen the tags alone. No value is kept without a durable record of who brought it.
+    """
+    notes = [row.deidentified for row in reply.rows]
+    if not codes.applies(notes[0]):
+        return reply
+    await intent
+    filled = await codes.fill(ask.texts, notes, tenant=tenant, patient=ask.context.patient)
+    rows = zip(reply.rows, filled, strict=True)
+    return replace(reply, rows=[replace(row, deidentified=note) for row, note in rows])
+
+
+# -- how a request ends ---------------------------------------------------------------------------
 
 
 async def conclude(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -142,10 +142,34 @@ class Deid(_Group):
 
     policy: str = "safe_harbor"
     """Policy where the request names none."""
+    policies: Path | None = None
+    """Folder of the site's own policies, `<name>.toml` or `<name>.json`, and of `site.toml`. Changes
+    there come into force without a restart."""
+    key_file: Path | None = None
+    """File of the secret that shifted dates, surrogates, pseudonyms and encrypted numbers come from:
+    32 random bytes, mode 0600; by default `deid.key` in the state folder, made at the first start.
+    A file named here must be there already."""
     inline_chars: int = Field(default=8_192, ge=256)
     """Texts above this length go to a process of their own, so that short ones do not wait."""
     processes: int = Field(default=1, ge=0, le=64)
     """Processes for long texts, for each worker; 0 handles all in the worker."""
+
+
+class Vault(_Group):
+    """Random codes in place of PHI, and the way back."""
+
+    key_file: Path | None = None
+    """File of the key-encryption key, 32 random bytes, mode 0600; by default `vault.key` in the
+    state folder, made with the vault. A file named here must be there already."""
+    days: int = Field(default=365, ge=1, le=3650)
+    """Days that a code can be turned back. One that is given out again in the second half of its
+    life starts anew."""
+    codes: int = Field(default=1_000_000, ge=1)
+    """Codes of each tenant; above it requests that need new ones are refused."""
+    queue: int = Field(default=1_000, ge=1)
+    """Requests that may wait for the vault, for each worker; above it they are refused at once."""
+    release_codes: int = Field(default=256, ge=1, le=1_000)
+    """Codes in one `POST /v1/reidentify`."""
 
 
 class Engine(_Group):
@@ -219,8 +243,8 @@ class Registry(_Group):
     models: tuple[str, ...] = ("sentiment",)
     """Names of the models to serve."""
     tensor_models: tuple[str, ...] = ()
-    """Names of the tensor models to serve, which each worker runs on its own processor; the newest
-    version at the start. Their manifests say `phi_free`."""
+    """Names of the tensor models to serve, which each worker runs on its own processor. Their
+    manifests say `phi_free`, and a trusted key has signed them."""
     folder: Path | None = None
     """Folder of models besides the shipped ones: `<folder>/<name>/<version>/manifest.json`; by
     default `registry` in the state folder."""
@@ -230,8 +254,19 @@ class Registry(_Group):
     """Public keys whose models are served: base64 of raw Ed25519 keys, as `wardgate models keygen`
     prints them. Shipped models need none."""
     insecure_allow_unsigned: bool = False
-    """Serve models that no trusted key has signed. Whoever can write to the folder decides then
-    what runs: for trying out alone."""
+    """Serve text models that no trusted key has signed. Whoever can write to the folder decides
+    then what runs: for trying out alone. Never a tensor model."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all models to serve."""
+        return self.models + self.tensor_models
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("models and tensor_models: expected different names")
+        return self
 
 
 class Audit(_Group):
@@ -266,6 +301,8 @@ class Settings(BaseSettings):
     """Who may call."""
     deid: Deid = Deid()
     """How text is de-identified."""
+    vault: Vault = Vault()
+    """Random codes in place of PHI, and the way back."""
     engine: Engine = Engine()
     """How models run."""
     registry: Registry = Registry()

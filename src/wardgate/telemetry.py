@@ -76,6 +76,19 @@ AUDIT_RECORDS = Counter("wardgate_audit_records_total", "Audit records made dura
 AUDIT_COMMIT_SECONDS = Histogram(
     "wardgate_audit_commit_seconds", "Time of one audit group commit, seconds.", buckets=_SECONDS
 )
+VAULT_CODES = Counter(
+    "wardgate_vault_codes_total", "Values in replies that a vault code stands for."
+)
+VAULT_RELEASED = Counter(
+    "wardgate_vault_released_total", "Vault codes turned back into values, by type.", ("type",)
+)
+POLICY_RELOADS = Counter(
+    "wardgate_policy_reloads_total", "Changes of the policy files, by what came of them.", ("result",)
+)
+POLICIES_REFUSED = Gauge(
+    "wardgate_policies_refused",
+    "Processes whose newest policy files were refused; those before stay in force.",
+)
 READY = Gauge("wardgate_ready", "1 where a readiness check holds.", ("check",))
 CONTROL_GENERATION = Gauge(
     "wardgate_control_generation",

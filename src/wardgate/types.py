@@ -110,6 +110,7 @@ class Permission(StrEnum):
     MODELS_READ = "models:read"
     MODELS_WRITE = "models:write"
     AUDIT_READ = "audit:read"
+    REIDENTIFY = "reidentify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,8 @@ class Decision:
 
     policy: str
     obligations: frozenset[str] = frozenset()
+    policy_hash: str = ""
+    """SHA-256 of that policy as it was when it was decided, hex."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -253,6 +256,8 @@ class Intent:
     rows: int = 1
     """How many notes the request brings."""
     obligations: frozenset[str] = frozenset()
+    reason_digest: str = ""
+    """Keyed digest of the reason given for a release of vault codes, hex: it may hold PHI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +276,8 @@ class Outcome:
     """The model that answered, where it is not the intent's."""
     fallback: str = ""
     """Why the intent's model did not answer: the reason of its error."""
+    patients: tuple[str, ...] = ()
+    """Keyed pseudonyms of those whose values were released."""
 
 
 @dataclass(frozen=True, slots=True)

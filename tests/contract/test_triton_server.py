@@ -341,7 +341,7 @@ def test_it_has_neither_the_gateways_user_nor_its_variables(bench) -> None:
 
 
 def test_its_shared_memory_is_its_users_alone(bench) -> None:
-    regions = list(Path("/dev/shm").glob(f"{bench.server._process._prefix}*"))
+    regions = list(Path("/dev/shm").glob(f"{bench.server._process._memory.prefix}*"))
     assert regions
     assert {region.stat().st_mode & 0o777 for region in regions} == {0o600}
 
@@ -360,7 +360,7 @@ def test_no_key_lies_on_the_disk_and_none_is_shown(bench) -> None:
 
 def test_one_that_is_killed_is_started_again_at_the_same_address(bench) -> None:
     old = {bench.pid} | descendants(bench.pid)
-    old_regions = bench.server._process._prefix
+    old_regions = bench.server._process._memory.prefix
     os.kill(bench.pid, signal.SIGKILL)
 
     async def again() -> list[bool]:
@@ -395,7 +395,7 @@ def test_one_that_hangs_is_killed_and_started_again(bench, monkeypatch) -> None:
 def test_nothing_is_left_after_close(installed, tmp_path) -> None:
     bench = Bench(tmp_path)
     processes = {bench.pid} | descendants(bench.pid)
-    regions = bench.server._process._prefix
+    regions = bench.server._process._memory.prefix
     assert len(processes) > 1
     bench.close()
     for pid in processes:

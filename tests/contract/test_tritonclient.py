@@ -53,13 +53,17 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         "--phi-free",
     )  # fmt: skip
     assert added.returncode == 0, added.stderr
+    key = home / "key.pem"
+    made = command("models", "keygen", str(key))
+    signed = command("models", "sign", "risk", "1", "--key", str(key), "--folder", str(to))
+    assert signed.returncode == 0, signed.stderr
     with gateway(
         home,
         "--grpc-port",
         "0",
         WARDGATE_REGISTRY__FOLDER=str(to),
         WARDGATE_REGISTRY__TENSOR_MODELS='["risk"]',
-        WARDGATE_REGISTRY__INSECURE_ALLOW_UNSIGNED="true",
+        WARDGATE_REGISTRY__TRUSTED_KEYS=made.stdout.partition("=")[2].strip().strip("'"),
     ) as found:
         yield found
 
@@ -306,6 +310,7 @@ async def test_a_tensor_model_takes_its_own_tensors(client: Client) -> None:
         assert [each["kind"] for each in records] == ["intent", "outcome"]
         assert records[0]["obligations"] == ["phi-free-tensors"]
         assert records[0]["model"]["name"] == "risk"
+        assert records[0]["model"]["digest"] == found["parameters"]["digest"]
 
 
 async def test_a_tensor_model_needs_its_own_scope(client: Client) -> None:
@@ -331,7 +336,7 @@ async def test_other_tensors_are_refused(client: Client) -> None:
         assert error.status() in ("422", "StatusCode.INVALID_ARGUMENT")
     nan = vitals(client, np.array([[np.nan, 0, 0]]))
     error = await client.refused("infer", "risk", [nan], headers=headers)
-    assert error.status() in ("500", "StatusCode.INTERNAL")
+    assert error.status() in ("422", "StatusCode.INVALID_ARGUMENT")
 
 
 # -- refusals -------------------------------------------------------------------------------------

@@ -19,12 +19,13 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 import tiny_models  # noqa: E402
 from tiny_classifiers import texts  # noqa: E402
 from wardgate.errors import ManifestInvalid  # noqa: E402
-from wardgate.registry import huggingface  # noqa: E402
+from wardgate.registry import export, huggingface  # noqa: E402
 from wardgate.registry.assemble import Origin, TextModel, text_entry  # noqa: E402
-from wardgate.registry.manifest import parse  # noqa: E402
+from wardgate.registry.manifest import TORCH_FILES, parse  # noqa: E402
 from wardgate.registry.publish import put  # noqa: E402
 from wardgate.registry.store import Store  # noqa: E402
 from wardgate.registry.trial import TextTrial  # noqa: E402
+from wardgate.registry.triton_backend.model import torch_run  # noqa: E402
 
 # What the libraries say about themselves; the command line silences it as well.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -42,9 +43,9 @@ DISTIL = {"vocab_size": 505, "dim": 32, "hidden_dim": 64, "n_heads": 4, "n_layer
           "max_position_embeddings": 64}  # fmt: skip
 
 
-def made(kind: str, **more: object) -> object:
+def made(kind: str, *, seed: int = 0, **more: object) -> object:
     """A random model of an architecture; some weights are scaled so that labels differ."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     names = {**NAMED, **more}
     match kind:
         case "distilbert":
@@ -93,9 +94,58 @@ def test_an_export_gives_what_the_model_gives_and_can_be_served(tmp_path: Path, 
         with torch.no_grad():
             wanted = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].numpy()
         assert np.allclose(trial.logits(text), wanted, atol=1e-4)
-    content = b"".join(entry.files.values())
+    content = b"".join([*entry.files.values(), *found.torch.values()])
     assert str(ROOT).encode() not in content  # no path of this machine, as in stack traces
     assert str(tmp_path).encode() not in content
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "bert", "roberta", "bert-tokens"])
+def test_what_torch_runs_on_a_gpu_is_kept_and_answers_as_the_graph_does(
+    tmp_path: Path, kind: str
+) -> None:
+    """All but the device: `model.py` of the exported repository, in bfloat16, on the processor."""
+    found = huggingface.export(save(made(kind), tmp_path / "source"), None)
+    entry = text_entry(
+        TextModel(found.graph, found.tokenizer, found.labels, found.max_length, torch=found.torch),
+        Origin("tiny", "1", kind, "tests", "2026-11-22T10:00:00Z"),
+    )
+    put(str(tmp_path / "models"), "tiny", "1", entry.files)
+    store = Store([tmp_path / "models"], allow_unsigned=True)
+    assert TORCH_FILES[0] not in store.load("tiny").files
+    loaded = store.load("tiny", whole=True)
+    home = export.write(loaded, tmp_path / "triton", export.Options(gpus=1)) / export.VERSION
+    half = torch_run(home, "cpu")
+    graph = TextTrial(loaded.graph, loaded.tokenizer, len(found.labels), found.max_length)
+    for text in texts(20):
+        rows = [graph.ids(text), graph.ids("w1")]
+        ids = np.zeros((2, len(rows[0])), np.int64)
+        mask = np.zeros_like(ids)
+        for at, row in enumerate(rows):
+            ids[at, : len(row)], mask[at, : len(row)] = row, 1
+        (given,) = half([ids, mask])
+        assert given.dtype == np.float32
+        for at, row in enumerate(rows):
+            wanted = graph.run([row])[0]
+            seen = given[at][: len(row)] if wanted.ndim == 2 else given[at]
+            scale = max(1.0, float(np.abs(wanted).max()))
+            assert np.abs(seen - wanted).max() < 0.05 * scale
+
+
+def test_weights_that_answer_otherwise_in_bfloat16_are_left_out(tmp_path: Path) -> None:
+    found = huggingface.export(save(made("distilbert"), tmp_path / "source"), None)
+    other = huggingface.export(save(made("distilbert", seed=5), tmp_path / "other"), None)
+    origin = Origin("tiny", "1", "x", "tests", "2026-11-22T10:00:00Z")
+    for torch_files, said in (
+        (other.torch, "No weights for torch on a GPU are kept"),
+        (found.torch | {"weights.safetensors": b"rubbish"}, "torch cannot load the weights"),
+    ):
+        model = TextModel(
+            found.graph, found.tokenizer, found.labels, found.max_length, torch=torch_files
+        )
+        entry = text_entry(model, origin, sample=texts(100))
+        assert not set(TORCH_FILES) & entry.files.keys()
+        assert any(said in note for note in entry.notes)
+        assert said in entry.files["README.md"].decode()
 
 
 def test_int8_of_an_export_agrees_or_is_refused(tmp_path: Path) -> None:

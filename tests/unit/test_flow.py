@@ -93,6 +93,7 @@ class Stage:
         self.outcomes: list = []
         self.refusals: list = []
         self.deadlines: list[float] = []
+        self.handed: list[tuple[object, ...]] = []
         limits = {"rate": 1e6, "burst": 1000, "concurrency": 10, "in_flight": 10, **admission}
         self.admission = Admission(**limits)
         self.flow = Flow(
@@ -149,8 +150,9 @@ class Stage:
     def pseudonym(self, patient, *, tenant):
         return f"pseudonym-{tenant}"
 
-    async def deidentify(self, text, *, policy, context, deadline):
+    async def deidentify(self, text, *, policy, policy_hash, tenant, context, deadline):
         self.step("deidentify")
+        self.handed.append((policy, policy_hash, tenant, context.patient))
         self.deadlines.append(deadline)
         await self.pause("deidentify")
         return CLEAN
@@ -296,6 +298,9 @@ async def test_the_intent_says_who_does_what() -> None:
     assert intent.principal is CALLER
     assert (intent.request_id, intent.trace_id, intent.route) == ("id", "trace", "/v1/predict")
     assert (intent.purpose, intent.policy, intent.policy_hash) == ("TREAT", "safe_harbor", "a" * 64)
+    ((policy, policy_hash, tenant, patient),) = stage.handed
+    assert (policy, policy_hash, tenant) == ("safe_harbor", "a" * 64, "north")
+    assert patient.reveal() == "patient-7"
     assert intent.model == MODEL
     assert intent.patient_pseudonym == "pseudonym-north"
     assert intent.body_digest == "c" * 64
@@ -562,7 +567,7 @@ async def test_long_texts_are_tokenized_off_the_event_loop(monkeypatch) -> None:
     stage.flow.models = serving(served)
     await stage.predict()
 
-    async def deidentify(text, *, policy, context, deadline):
+    async def deidentify(text, *, policy, policy_hash, tenant, context, deadline):
         return long
 
     monkeypatch.setattr(stage, "deidentify", deidentify)
@@ -583,7 +588,7 @@ async def test_several_notes_make_one_intent_one_call_and_a_row_each(monkeypatch
     )
     calls: list[Encoding] = []
 
-    async def deidentify(text, *, policy, context, deadline):
+    async def deidentify(text, *, policy, policy_hash, tenant, context, deadline):
         return next(clean)
 
     async def infer(model, encoding, *, deadline, priority):
@@ -689,7 +694,7 @@ async def test_a_request_that_a_canary_fails_is_answered_by_the_model_that_serve
     tally = stage.score.tally()
     assert (tally.candidate.requests, tally.candidate.errors) == (1, 1)
     assert stage.flow.models.drained == 0
-    assert not stage.flow.models._leases
+    assert not stage.flow.models._leases._held
 
 
 async def test_a_note_that_a_canary_cannot_tokenize_is_answered_all_the_same() -> None:
@@ -708,7 +713,7 @@ async def test_what_fails_both_is_not_counted_against_the_canary() -> None:
     with pytest.raises(EngineUnavailable):
         await stage.predict()
     assert stage.score.tally().candidate.requests == 0
-    assert not stage.flow.models._leases
+    assert not stage.flow.models._leases._held
 
 
 async def test_a_record_that_cannot_be_written_asks_no_second_model() -> None:

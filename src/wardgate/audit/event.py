@@ -24,7 +24,8 @@ REFUSALS: Final = "refusals"
 DENIAL: Final = "denial"
 START: Final = "start"
 CHANGE: Final = "change"
-KINDS: Final = (INTENT, OUTCOME, REFUSALS, DENIAL, START, CHANGE)
+VAULT: Final = "vault"
+KINDS: Final = (INTENT, OUTCOME, REFUSALS, DENIAL, START, CHANGE, VAULT)
 
 
 class Entry(NamedTuple):
@@ -64,6 +65,8 @@ def intent_entry(intent: Intent, time: int) -> Entry:
     }
     if model is not None:
         event["model"] = _model(model)
+    if intent.reason_digest:
+        event["reason_digest"] = intent.reason_digest
     return _entry(principal.tenant, INTENT, intent.request_id, time, event)
 
 
@@ -81,6 +84,8 @@ def outcome_entry(outcome: Outcome, time: int) -> Entry:
     if outcome.model is not None:
         event["model"] = _model(outcome.model)
         event["fallback"] = outcome.fallback
+    if outcome.patients:
+        event["patients"] = outcome.patients
     return _entry(outcome.tenant, OUTCOME, outcome.request_id, time, event)
 
 
@@ -146,6 +151,18 @@ def refusals_entry(
 def start_entry(version: str, resumed: bool, time: int) -> Entry:
     """Return the record of a gateway process that opened the chain, at `time`."""
     return _entry(NO_TENANT, START, "", time, {"resumed": resumed, "version": version})
+
+
+def vault_entry(
+    tenant: str, time: int, *, action: str, stage: str, key: str, by: str
+) -> Entry:
+    """Return the record of what an operator does to a tenant's vault on the machine, at `time`.
+
+    `action` is `destroy`; `stage` is `intent` before it and `done` or `nothing` after; `key` is the
+    id of the data key, `by` the operator's account. Raises ValueError where a value has no UTF-8
+    form.
+    """
+    return _entry(tenant, VAULT, "", time, {"action": action, "by": by, "key": key, "stage": stage})
 
 
 def _model(model: ModelId) -> dict[str, str]:

@@ -6,7 +6,7 @@ granted is denied; an unknown policy or purpose is refused, never replaced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from wardgate.auth.permissions import SAFE_HARBOR, may_deidentify, may_infer, permit
 from wardgate.errors import BodyInvalid, Forbidden, PolicyUnknown
@@ -38,12 +38,14 @@ def authorize(
     default_policy: str,
     purpose: str | None,
     policies: Mapping[str, int],
+    safe_harbor: Container[str] = frozenset({SAFE_HARBOR}),
 ) -> Decision:
     """Decide about one request, and which de-identification policy applies to it.
 
     `policy` None takes `default_policy`. `policies` maps each policy to its strength: a higher
     number removes more. The action DEID needs the scope of the policy it applies; the action INFER
-    needs it where that policy is neither the default nor stronger than the default.
+    needs it where that policy is neither the default nor stronger than the default. `safe_harbor`
+    holds the policies whose text is de-identified by that standard.
 
     Raises Forbidden where a scope is missing, PolicyUnknown for a policy that does not exist,
     BodyInvalid for a purpose that is no PurposeOfUse code.
@@ -64,5 +66,5 @@ def authorize(
     )
     if own_scope and not may_deidentify(principal, applied):
         raise Forbidden(reason="scope-policy")
-    obligations = frozenset() if applied == SAFE_HARBOR else frozenset({NOT_SAFE_HARBOR})
+    obligations = frozenset() if applied in safe_harbor else frozenset({NOT_SAFE_HARBOR})
     return Decision(applied, obligations)

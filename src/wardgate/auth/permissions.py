@@ -83,7 +83,12 @@ def permit(principal: Principal, permission: Permission) -> None:
                 permission is Permission.METADATA
                 and Permission.MODELS_READ.value in principal.scopes
             )
-        case Permission.MODELS_READ | Permission.MODELS_WRITE | Permission.AUDIT_READ:
+        case (
+            Permission.MODELS_READ
+            | Permission.MODELS_WRITE
+            | Permission.AUDIT_READ
+            | Permission.REIDENTIFY
+        ):
             held = permission.value in principal.scopes
         case _:
             assert_never(permission)

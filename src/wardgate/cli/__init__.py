@@ -18,6 +18,8 @@ _COMMANDS = {
     "deid": "wardgate.cli.deid:deid",
     "audit": "wardgate.cli.audit:audit",
     "models": "wardgate.cli.rollout:models",
+    "policies": "wardgate.cli.policies:policies",
+    "vault": "wardgate.cli.vault:vault",
     "_child": "wardgate.cli.serve:child",
 }
 """Where each command lies; loaded when it is called, so that `--help` is quick."""

@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 import click
 
-from wardgate.cli.models import place_options, read_settings
+from wardgate.cli.models import own_place, place_options, read_settings
 from wardgate.deid.deidentify import Deidentifier
 from wardgate.errors import ManifestInvalid
 from wardgate.registry import huggingface
-from wardgate.registry.manifest import GRAPH, MANIFEST, SIGNATURE, TOKENIZER
+from wardgate.registry.manifest import GRAPH, GRAPH_BYTES, MANIFEST, SIGNATURE, TOKENIZER
 from wardgate.registry.publish import put
 from wardgate.registry.store import Store
 
@@ -32,8 +32,6 @@ _file = click.Path(path_type=Path, exists=True, dir_okay=False)
 _PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 _SAMPLE_TEXTS = 10_000
 """Most texts of a sample that are looked at."""
-_FILE_BYTES = 1 << 31
-"""Largest file that is read: what a protobuf message can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,6 @@ class _Wish:
     golden: list[dict[str, Any]]
     sample: list[str]
     int8: bool
-    revision: str | None
 
 
 @click.command()
@@ -66,14 +63,16 @@ class _Wish:
 )
 @click.option("--golden", type=_file, help="JSONL of examples that must come out right.")
 @click.option("--int8", is_flag=True, help="Round to int8, if the labels of the sample stay.")
-@click.option("--sample", type=_file, help="Texts to judge int8 on: one a line, or JSONL.")
+@click.option(
+    "--sample", type=_file, help="At least 100 texts to judge int8 on: one a line, or JSONL."
+)
 @click.option("--card", type=_file, help="Model card in Markdown.")
 @click.option(
     "--phi-free",
     is_flag=True,
     help="A tensor model: no tokenizer, and its inputs hold no PHI. Its signer answers for it.",
 )
-@click.option("--revision", help="Commit of the Hugging Face repository.")
+@click.option("--revision", help="Commit, branch or tag of the Hugging Face repository.")
 @click.option("--by", default=getpass.getuser, help="Who adds it.  [default: the user's name]")
 @click.option("--to", help="Folder or fsspec URL to add it to.  [default: as the settings say]")
 @click.option("--key", hidden=True)
@@ -104,12 +103,10 @@ def _target(options: dict[str, Any]) -> str:
     if options["to"]:
         return str(options["to"])
     found = read_settings(options["state"], options["folder"], options["url"])
-    if options["folder"] is None and found.registry.url:
-        return found.registry.url
-    if found.registry.folder is not None:
-        return str(found.registry.folder)
-    found.state.mkdir(mode=0o700, parents=True, exist_ok=True)  # the gateway refuses another mode
-    return str(found.state / "registry")
+    target = own_place(found, folder=options["folder"])
+    if target == str(found.state / "registry"):  # the gateway refuses another mode
+        found.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return target
 
 
 _Made = tuple[str, str, dict[str, bytes], tuple[str, ...]]
@@ -143,10 +140,11 @@ def _make(source: str, path: Path, options: dict[str, Any]) -> _Made:
         raise ManifestInvalid("Adding a model needs onnx: pip install 'wardgate[export]'.")
     from wardgate.registry.assemble import Origin, tensor_entry, text_entry  # noqa: PLC0415 -- onnx
 
+    path, called = _found(source, path, options)
     origin = Origin(
         options["name"],
         options["version"],
-        source if not path.exists() else path.resolve().name,
+        called,
         options["by"],
         dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         options["card"].read_text("utf-8") if options["card"] else None,
@@ -164,12 +162,11 @@ def _make(source: str, path: Path, options: dict[str, Any]) -> _Made:
         golden=_golden(options["golden"], lambda text: clean.deidentify(text).text),
         sample=_sample(options["sample"], lambda text: clean.deidentify(text).text),
         int8=options["int8"],
-        revision=options["revision"],
     )
     if wish.int8 and not wish.sample:
         raise click.UsageError("--int8 needs --sample: texts to judge it on.")
     entry = text_entry(
-        _text_model(source, path, wish),
+        _text_model(path, wish),
         origin,
         golden=wish.golden,
         sample=wish.sample,
@@ -178,27 +175,34 @@ def _make(source: str, path: Path, options: dict[str, Any]) -> _Made:
     return entry.name, entry.version, dict(entry.files), entry.notes
 
 
-def _text_model(source: str, path: Path, wish: _Wish) -> Any:
+def _found(source: str, path: Path, options: dict[str, Any]) -> tuple[Path, str]:
+    """Return the file or folder of a source, and its name; what is not here is downloaded."""
+    if path.exists():
+        if options["revision"]:
+            raise click.UsageError("--revision goes with a Hugging Face id, not with a path.")
+        return path, path.resolve().name
+    if not huggingface.is_id(source):
+        raise ManifestInvalid("The source is no file, no folder, and no Hugging Face id.")
+    folder, commit = huggingface.fetch(source, options["revision"])
+    return folder, f"{source}@{commit}"
+
+
+def _text_model(path: Path, wish: _Wish) -> Any:
     from wardgate.registry.assemble import TextModel  # noqa: PLC0415 -- needs onnx
 
     if path.suffix in _PICKLED and path.is_file():
         raise ManifestInvalid(
             "A pickle runs whatever it holds when it is read: it is never opened."
         )
-    folder = path if path.is_dir() else None
-    if not path.exists():
-        if not huggingface.is_id(source):
-            raise ManifestInvalid("The source is no file, no folder, and no Hugging Face id.")
-        folder = huggingface.fetch(source, wish.revision)
-    if folder is not None and (folder / huggingface.CONFIG).exists() and not _holds_graph(folder):
+    if (path / huggingface.CONFIG).exists() and not _holds_graph(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch and transformers say about themselves
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            found = huggingface.export(folder, wish.labels)
+            found = huggingface.export(path, wish.labels)
         length = wish.max_length or found.max_length
         if length > found.max_length:
             raise ManifestInvalid(f"The model takes at most {found.max_length} tokens a row.")
-        return TextModel(found.graph, found.tokenizer, found.labels, length, wish.join)
+        return TextModel(found.graph, found.tokenizer, found.labels, length, wish.join, found.torch)
     graph = _graph_file(path)
     tokenizer = wish.tokenizer or graph.with_name(TOKENIZER)
     if not tokenizer.is_file():
@@ -225,7 +229,7 @@ def _graph_file(path: Path) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    if path.stat().st_size >= _FILE_BYTES:
+    if path.stat().st_size > GRAPH_BYTES:
         raise ManifestInvalid(f"{path.name}: it is larger than 2 GiB.")
     return path.read_bytes()
 

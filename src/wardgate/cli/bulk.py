@@ -21,10 +21,10 @@ from typing import Any
 import click
 
 from wardgate.cli.form import Fault, Form, Line
-from wardgate.cli.journal import Journal, Refused
+from wardgate.cli.journal import Journal, Refused, Stopped
 from wardgate.cli.jsonl import Broken, Lines, Place, dump
 from wardgate.cli.progress import Progress
-from wardgate.cli.sender import Row, Sender, Stopped
+from wardgate.cli.sender import Row, Sender
 
 REQUEST_BYTES = 256 << 10
 """A request ends with the line that passes this; the gateway's own bound is 1 MiB."""

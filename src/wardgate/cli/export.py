@@ -26,10 +26,12 @@ from wardgate.registry import export as triton
               help="Instances on the processor.")  # fmt: skip
 @click.option("--max-batch-size", type=click.IntRange(1, 1024), default=32, show_default=True,
               help="Most rows in one run.")  # fmt: skip
+@click.option("--preferred-batch-size", "preferred", type=click.IntRange(1, 1024), multiple=True,
+              help="Rows that go at once; may be repeated.  [default: the most]")  # fmt: skip
 @click.option("--max-queue-delay-us", type=click.IntRange(0, 1_000_000), default=0,
               show_default=True, help="How long a batch waits to fill, microseconds.")  # fmt: skip
 @click.option("--queue-policy", is_flag=True,
-              help="Priorities, queue bound and deadlines in Triton too.")  # fmt: skip
+              help="Priorities, queue bound and deadlines in Triton too: it stalls.")  # fmt: skip
 @place_options
 def export(
     *,
@@ -41,17 +43,21 @@ def export(
     gpus: int,
     instances: int,
     max_batch_size: int,
+    preferred: tuple[int, ...],
     max_queue_delay_us: int,
     queue_policy: bool,
     **places: Any,
 ) -> None:
     """Write the model NAME, which a gateway must trust, as a complete Triton model repository."""
-    model = store_of(read_settings(**places)).load(name, version)
+    if any(each > max_batch_size for each in preferred):
+        raise click.UsageError("--preferred-batch-size goes up to --max-batch-size.")
+    model = store_of(read_settings(**places)).load(name, version, whole=True)
     options = triton.Options(
         backend=cast("Any", backend),
         gpus=gpus,
         instances=instances,
         max_batch_size=max_batch_size,
+        preferred=preferred,
         max_queue_delay_us=max_queue_delay_us,
         queue_policy=queue_policy,
     )

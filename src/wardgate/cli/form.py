@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from wardgate.cli.jsonl import Broken, dump, parse
+from wardgate.cli.jsonl import Broken, dump, fault, parse
 from wardgate.cli.sender import Row
 
 ANSWER = ("label", "score", "scores", "deidentified", "windows", "version", "request_id")
@@ -35,8 +35,7 @@ class Fault:
 
     def written(self) -> bytes:
         """Return its line in the error file: nothing of the text."""
-        said = {"line": self.number, "error": self.why.code, "detail": self.why.detail}
-        return dump(said) + b"\n"
+        return fault(self.number, self.why)
 
 
 @dataclass(frozen=True, slots=True)

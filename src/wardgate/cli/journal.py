@@ -31,6 +31,14 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
+class Stopped(Exception):
+    """The job cannot go on now; what is committed stays."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
 @dataclass(slots=True)
 class Tally:
     """What a job has done, over all its runs."""

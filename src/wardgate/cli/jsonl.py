@@ -59,6 +59,11 @@ def dump(record: Mapping[str, Any]) -> bytes:
         raise Broken("not-json", "not JSON") from None
 
 
+def fault(number: int, why: Broken) -> bytes:
+    """Return the line of an error file: nothing of the text."""
+    return dump({"line": number, "error": why.code, "detail": why.detail}) + b"\n"
+
+
 def _no_number(_: str) -> Never:
     """Refuse NaN and Infinity, which are no JSON (RFC 8259 §6)."""
     raise ValueError
@@ -106,6 +111,11 @@ class Lines:
         self._hash = hashlib.sha256()
         self.offset = 0
         self.line = 0
+
+    @property
+    def number(self) -> int:
+        """The number of the line that was read last, from 1."""
+        return self.line
 
     @property
     def place(self) -> Place:

@@ -27,7 +27,7 @@ from wardgate import settings
 from wardgate.errors import SettingsInvalid, StateInvalid, WardgateError
 from wardgate.registry import signature
 from wardgate.registry.publish import put_signature
-from wardgate.registry.store import Store, open_store
+from wardgate.registry.store import Store, Unread, open_store
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _path = click.Path(path_type=Path)
@@ -64,6 +64,13 @@ def store_of(found: settings.Settings) -> Store:
     )
 
 
+def own_place(found: settings.Settings, *, folder: Path | None) -> str:
+    """Return the folder or URL that models are added to, and signed in; `folder` is an option's."""
+    if folder is None and found.registry.url:
+        return found.registry.url
+    return str(found.registry.folder or found.state / "registry")
+
+
 _LATER = {"add": "wardgate.cli.add", "export": "wardgate.cli.export"}
 """Commands loaded on first use, by name: little else needs their modules."""
 
@@ -89,10 +96,14 @@ def models() -> None:
 @models.command("list")
 @place_options
 def list_models(**places: Any) -> None:
-    """List the models: name, version, task, precision, who vouches for it, manifest's digest."""
+    """List the models: name, version, task, precision, who vouches for it, manifest's digest.
+
+    Exit code 1: something of the registry cannot be read; the rest is listed all the same.
+    """
     store = store_of(read_settings(**places))
-    failed = False
-    for each in store.list():
+    found, unread = store.survey()
+    failed = _say(unread)
+    for each in found:
         try:
             manifest, signed = store.describe(each.name, each.version)
         except WardgateError as error:
@@ -107,22 +118,33 @@ def list_models(**places: Any) -> None:
         sys.exit(1)
 
 
+def _say(unread: list[Unread]) -> bool:
+    """Say what cannot be read; tell whether there is any."""
+    for each in unread:
+        click.echo(each.detail, err=True)
+    return bool(unread)
+
+
 @models.command()
 @click.argument("names", nargs=-1)
 @place_options
 def verify(names: tuple[str, ...], **places: Any) -> None:
-    """Check signature and files of every version of the models NAMES, or of all."""
+    """Check signature and files of every version of the models NAMES, or of all.
+
+    Exit code 1: one of them is not as declared, not trusted, or cannot be read.
+    """
     store = store_of(read_settings(**places))
-    found = store.list()
-    unknown = sorted(set(names) - {each.name for each in found})
+    found, unread = store.survey()
+    if names:
+        found = [each for each in found if each.name in names]
+        unread = [each for each in unread if each.name in ("", *names)]
+    failed = _say(unread)
+    unknown = set(names) - {each.name for each in found} - {each.name for each in unread}
     if unknown:
-        raise click.UsageError(f"No such model: {', '.join(unknown)}.")
-    failed = False
+        raise click.UsageError(f"No such model: {', '.join(sorted(unknown))}.")
     for each in found:
-        if names and each.name not in names:
-            continue
         try:
-            loaded = store.load(each.name, each.version)
+            loaded = store.load(each.name, each.version, whole=True)
         except WardgateError as error:
             failed = True
             click.echo(f"{each.name} {each.version}: {error.detail}", err=True)
@@ -161,9 +183,7 @@ def sign(name: str, version: str, key_file: Path, **places: Any) -> None:
     """Sign VERSION of the model NAME, after all its files were held against its manifest."""
     found = read_settings(**places)
     key = _private_key(key_file)
-    target = str(found.registry.folder or found.state / "registry")
-    if found.registry.url and not places["folder"]:
-        target = found.registry.url
+    target = own_place(found, folder=places["folder"])
     store = open_store(
         folder=None if "://" in target else Path(target),
         url=target if "://" in target else None,

@@ -30,6 +30,17 @@ def state_option(command: _Command) -> _Command:
     )(command)
 
 
+def policies_option(command: _Command) -> _Command:
+    """Add `--policies`."""
+    return click.option(
+        "--policies",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="WARDGATE_DEID__POLICIES",
+        default=None,
+        help="Folder of the site's own policies.",
+    )(command)
+
+
 def gateway_url(state: Path, url: str | None) -> str:
     """Return the address given, or that of the gateway running on this state folder.
 

@@ -8,6 +8,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -133,11 +134,16 @@ def predict(  # noqa: PLR0917 -- click passes options by name
 ) -> None:
     """Send TEXT (or standard input, with - or nothing) through the gateway and print the reply.
 
+    A note belongs on standard input: other users of the machine can read a command line, and shells
+    keep it. TEXT is overwritten there as soon as it was read, which is late and not everywhere.
+
     With --jsonl send the lines of a file. A job that was cut off goes on when the same command is
     run again: OUT.journal says how far it was. The report on standard output counts all lines. Exit
     code 0: every line is in OUT or in the error file; 1: the job stopped and can go on; 2: it did
     not begin; 130: Ctrl-C.
     """
+    if text is not None:
+        _veil(text)
     rank = Priority(priority) if priority else Priority.BULK if jsonl else Priority.INTERACTIVE
     seconds = _SECONDS[rank] if timeout is None else timeout
     fields: dict[str, Any] = {"model": model, "timeout_ms": max(1, int(seconds * 1000))}
@@ -228,6 +234,21 @@ def _one(
             f"{answer.get('status')} {answer.get('title')}: {answer.get('detail')}"
         )
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def _veil(text: str) -> None:
+    """Overwrite the text in what `ps` shows of this process, where the system lets us (Linux)."""
+    wanted = b"\0" + os.fsencode(text) + b"\0"
+    with suppress(OSError, ValueError, IndexError):
+        # The fields after the name, which may hold anything: arg_start is the 48th, proc(5).
+        fields = Path("/proc/self/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        start, end = int(fields[45]), int(fields[46])
+        with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
+            memory.seek(start)
+            at = memory.read(end - start).find(wanted)
+            if text and at >= 0:
+                memory.seek(start + at + 1)
+                memory.write(b"*" * (len(wanted) - 2))
 
 
 def _trust(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | bool:

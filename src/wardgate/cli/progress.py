@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
-from wardgate.cli.journal import Journal
+from wardgate.cli.journal import Tally
 from wardgate.cli.jsonl import Place
 
 if TYPE_CHECKING:
@@ -18,26 +18,39 @@ _LINE_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
 
 
-class Progress:
-    """Shows a job's progress until its block ends."""
+class Told(Protocol):
+    """What a job says of itself: a journal does."""
 
-    def __init__(self, size: int, journal: Journal) -> None:
-        self._journal, self._size = journal, size
+    place: Place
+    tally: Tally
+
+
+class Progress:
+    """Shows a job's progress until its block ends.
+
+    `size` is that of IN in the unit of `Place.offset`; None where it is not known: no bar then.
+    """
+
+    def __init__(
+        self, size: int | None, journal: Told, *, label: str = "predict", unit: str = "lines"
+    ) -> None:
+        self._journal, self._size, self._unit = journal, size, unit
         self._begun = self._shown = time.monotonic()
         self._from, self._lines = journal.place.offset, journal.tally.lines
         self._at = self._from
         self._bar: ProgressBar[int] | None = None
-        if sys.stderr.isatty():
+        if size is not None and sys.stderr.isatty():
             self._bar = click.progressbar(
                 length=size - self._from,
-                label="predict",
+                label=label,
                 item_show_func=lambda _: self._rate(),
                 file=sys.stderr,
             )
 
     def __enter__(self) -> Self:
         if self._from:
-            click.echo(f"Going on after line {self._journal.place.line:,}.", err=True)
+            singular = self._unit.removesuffix("s")
+            click.echo(f"Going on after {singular} {self._journal.place.line:,}.", err=True)
         if self._bar is not None:
             self._bar.__enter__()
         return self
@@ -55,13 +68,14 @@ class Progress:
         now = time.monotonic()
         if now - self._shown >= _LINE_EVERY:
             self._shown = now
-            left = (now - self._begun) * (self._size - self._at) / (self._at - self._from)
-            click.echo(
-                f"{self._journal.tally.lines:,} lines, {self._at / self._size:.0%}, "
-                f"{self._rate()}, {left:,.0f} s left",
-                err=True,
-            )
+            shown = f"{self._journal.tally.lines:,} {self._unit}, "
+            if self._size is None:
+                click.echo(shown + self._rate(), err=True)
+                return
+            left = (now - self._begun) * (self._size - self._at) / max(1, self._at - self._from)
+            share = self._at / max(1, self._size)
+            click.echo(f"{shown}{share:.0%}, {self._rate()}, {left:,.0f} s left", err=True)
 
     def _rate(self) -> str:
         seconds = max(time.monotonic() - self._begun, 1e-3)
-        return f"{(self._journal.tally.lines - self._lines) / seconds:,.0f} lines/s"
+        return f"{(self._journal.tally.lines - self._lines) / seconds:,.0f} {self._unit}/s"

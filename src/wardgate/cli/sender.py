@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from wardgate.cli.journal import Stopped
 from wardgate.cli.jsonl import Broken
 from wardgate.errors import (
     BodyInvalid,
@@ -49,14 +50,6 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 
 Row = dict[str, Any]
 """What the gateway answers for a text, with `version` and `request_id`."""
-
-
-class Stopped(Exception):
-    """The job cannot go on now; what is committed stays."""
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail)
-        self.detail = detail
 
 
 class _Refusal(Exception):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 
-from wardgate.deid import policy as policies
 from wardgate.deid.deidentify import Deidentifier
+from wardgate.deid.policyfile import Catalog
 from wardgate.deid.pool import LongTextPool
 from wardgate.deid.pseudonym import Pseudonyms
 from wardgate.errors import DeadlineExceeded, DetectorFailed, Overloaded
@@ -21,19 +20,39 @@ class Detector:
     """One gateway process's detector; `start` it, `close` it."""
 
     def __init__(
-        self, policy: str, *, pseudonym_key: bytes, inline_chars: int, processes: int
+        self,
+        policy: str,
+        *,
+        pseudonym_key: bytes,
+        inline_chars: int,
+        processes: int,
+        catalog: Catalog | None = None,
+        secret: bytes | None = None,
+        vault: bool = False,
     ) -> None:
-        """Take the default policy by name. Raises PolicyUnknown."""
-        default = policies.get(policy)
+        """Take the default policy by name.
+
+        `catalog`, `secret` and `vault` are those of `Deidentifier`. Raises PolicyUnknown, or
+        SettingsInvalid where the default cannot be carried out.
+        """
+        self._deidentifier = Deidentifier(
+            policy,
+            catalog=catalog,
+            secret=secret,
+            vault=vault,
+        )
         self._pool = LongTextPool(
-            Deidentifier(policy), processes=processes, inline_chars=inline_chars
+            self._deidentifier, processes=processes, inline_chars=inline_chars
         )
         self.pseudonym = Pseudonyms(pseudonym_key)
-        self.strengths: Mapping[str, int] = {
-            name: 0 if name == policy else -1 if other.weaker_than(default) else 1
-            for name, other in policies.shipped().items()
-        }
-        """Each policy against the default: 0 it is the default, 1 nowhere weaker, -1 weaker."""
+        self.chosen = self._deidentifier.chosen
+        """Returns a policy by name. Raises PolicyUnknown."""
+        self.strengths: dict[str, int] = {}
+        """Each policy against the default: 0 it is the default, 1 nowhere weaker, -1 weaker.
+        It changes with the policies."""
+        self.safe_harbor: set[str] = set()
+        """The policies whose text is de-identified by Safe Harbor. It changes with them too."""
+        self._rank()
 
     async def start(self) -> None:
         """Start the processes for long texts. Raises DetectorFailed."""
@@ -42,6 +61,27 @@ class Detector:
     async def close(self) -> None:
         """End them."""
         await self._pool.stop()
+
+    def take(self, catalog: Catalog) -> None:
+        """Go by other policies from now on.
+
+        Raises PolicyUnknown or SettingsInvalid where the default is not among them or cannot be
+        carried out; then the old ones stay in force.
+        """
+        self._deidentifier.take(catalog)
+        self._rank()
+
+    def _rank(self) -> None:
+        """Work out anew how each policy stands to the default; in one turn of the event loop."""
+        known = self._deidentifier.catalog.policies
+        default = known[self._deidentifier.policy]
+        self.strengths.clear()
+        self.strengths |= {
+            name: 0 if other is default else -1 if other.weaker_than(default) else 1
+            for name, other in known.items()
+        }
+        self.safe_harbor.clear()
+        self.safe_harbor |= {name for name, other in known.items() if other.standard}
 
     async def check(self) -> CheckState:
         """Say whether the processes for long texts are up; one that is replaced gets some time."""
@@ -54,13 +94,21 @@ class Detector:
 
     def policy_hash(self, policy: str) -> str:
         """Return the SHA-256 of a policy, hex. Raises PolicyUnknown."""
-        return policies.get(policy).hash
+        return self._deidentifier.chosen(policy).hash
 
     async def deidentify(
-        self, text: PHI, *, policy: str, context: RequestContext, deadline: float
+        self,
+        text: PHI,
+        *,
+        policy: str,
+        context: RequestContext,
+        deadline: float,
+        policy_hash: str | None = None,
+        tenant: str = "",
     ) -> Deidentified:
         """Return de-identified text; `deadline` in seconds of `time.monotonic()`.
 
+        `policy_hash` is that of the policy when it was decided on, None for now.
         Years are measured against the note's own date where the caller gave it, else against today.
         Raises PolicyUnknown, DetectorFailed, Overloaded or DeadlineExceeded.
         """
@@ -68,6 +116,9 @@ class Detector:
             return await self._pool.deidentify(
                 text,
                 policy=policy,
+                policy_hash=policy_hash,
+                tenant=tenant,
+                patient=context.patient,
                 reference_date=context.reference_date or "today",
                 timeout=max(0.0, deadline - time.monotonic()),
             )

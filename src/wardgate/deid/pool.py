@@ -12,8 +12,16 @@ import contextlib
 import sys
 from typing import Self
 
-from wardgate.deid.deidentify import Deidentifier, Reference
-from wardgate.deid.process import HEADER, READY, pack_request, unpack_reply
+from wardgate.deid.deidentify import Deidentifier, Found, Reference
+from wardgate.deid.policy import Policy
+from wardgate.deid.process import (
+    HEADER,
+    READY,
+    lacks_policy,
+    pack_policy,
+    pack_request,
+    unpack_reply,
+)
 from wardgate.errors import DetectorFailed, Overloaded
 from wardgate.types import PHI, Deidentified
 
@@ -85,7 +93,10 @@ class LongTextPool:
         text: PHI,
         *,
         policy: str | None = None,
+        policy_hash: str | None = None,
         reference_date: Reference = "today",
+        tenant: str = "",
+        patient: PHI | None = None,
         timeout: float = 10.0,  # noqa: ASYNC109 -- the deadline kills a process; a caller's cannot
     ) -> Deidentified:
         """De-identify; see `Deidentifier.deidentify`. `timeout` is in seconds, waiting included.
@@ -94,23 +105,32 @@ class LongTextPool:
         process worked, and Overloaded where too many wait or none came free in time.
         """
         if self._processes == 0 or len(text) <= self._inline_chars:
-            return self._detector.deidentify(text, policy=policy, reference_date=reference_date)
+            return self._detector.deidentify(
+                text,
+                policy=policy,
+                policy_hash=policy_hash,
+                reference_date=reference_date,
+                tenant=tenant,
+                patient=patient,
+            )
         if not self._open:
             raise DetectorFailed
-        self._detector.require(policy)
+        chosen = self._detector.chosen(policy, policy_hash)
         if self._inside >= self._waiting:
             raise Overloaded(reason="deid-queue-full", retry_after=1.0)
         self._inside += 1
         try:
-            return await self._in_process(
-                text, policy or self._detector.policy, reference_date, timeout
-            )
+            found = await self._in_process(text, chosen, reference_date, timeout)
         finally:
             self._inside -= 1
+        try:
+            return self._detector.finish(text.reveal(), found, chosen, tenant, patient)
+        except Exception:  # noqa: BLE001 -- as where all is done here
+            raise DetectorFailed from None
 
     async def _in_process(
-        self, text: PHI, policy: str | None, reference: Reference, seconds: float
-    ) -> Deidentified:
+        self, text: PHI, policy: Policy, reference: Reference, seconds: float
+    ) -> Found:
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(deadline):
@@ -120,7 +140,12 @@ class LongTextPool:
         body: bytes | None = None
         try:
             async with asyncio.timeout_at(deadline):
-                body = await _exchange(process, pack_request(text.reveal(), policy, reference))
+                request = pack_request(text.reveal(), policy.hash, reference)
+                reply = await _exchange(process, request)
+                if lacks_policy(reply):
+                    await _exchange(process, pack_policy(policy))
+                    reply = await _exchange(process, request)
+                body = reply
         except TimeoutError:
             raise DetectorFailed(reason="detector-deadline") from None
         except (OSError, EOFError, ValueError):
@@ -133,7 +158,7 @@ class LongTextPool:
                 self._idle.put_nowait(process)
         try:
             result = unpack_reply(body)
-        except (ValueError, TypeError, EOFError):
+        except (ValueError, TypeError, KeyError, EOFError):
             raise DetectorFailed(reason="detector-reply") from None
         if result is None:
             raise DetectorFailed

@@ -25,7 +25,6 @@ from wardgate.errors import (
     EngineUnavailable,
     ManifestInvalid,
     ModelOutputInvalid,
-    ModelUnknown,
     Overloaded,
 )
 from wardgate.types import DTYPES, ModelId
@@ -48,66 +47,81 @@ class Port:
         return [-1 if isinstance(size, str) else size for size in self.shape]
 
 
-@dataclass(frozen=True, slots=True)
 class TensorModel:
-    """A model whose inputs hold no PHI, as its signed manifest says."""
+    """A model whose inputs hold no PHI, as its signed manifest says, and its session.
 
-    id: ModelId
-    graph: bytes
-    """The verified ONNX graph."""
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    The session goes with the last that holds the model: a version that no longer serves is let go
+    once its calls have ended.
+    """
+
+    def __init__(
+        self, model: ModelId, graph: bytes, inputs: Sequence[Port], outputs: Sequence[Port]
+    ) -> None:
+        """Load the verified ONNX graph. Raises ManifestInvalid where it is not as declared."""
+        self.id = model
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self._session = _session(graph, self.inputs, self.outputs)
+
+    def sizes(self, inputs: Tensors) -> dict[str, int]:
+        """Return the sizes of the open dimensions.
+
+        Raises BodyInvalid for inputs that are not as declared.
+        """
+        return _fit(self.inputs, inputs)
+
+    def run(self, inputs: Tensors, options: Any = None) -> dict[str, NDArray[Any]]:
+        """Return every output by name, in this thread, unchecked; `options` can end the run."""
+        names = [port.name for port in self.outputs]
+        return dict(zip(names, self._session.run(names, dict(inputs), options), strict=True))
+
+    def check(self, outputs: Tensors, sizes: dict[str, int], *, finite: bool = True) -> None:
+        """Raise ModelOutputInvalid unless every output is as declared and finite.
+
+        `finite` says that the inputs are: where they are not, BodyInvalid says whose fault it is.
+        """
+        _check(self.outputs, outputs, sizes, finite=finite)
+
+    def prove(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Run an example. Raises BodyInvalid and ModelOutputInvalid as `TensorRunner.infer`."""
+        sizes = self.sizes(inputs)
+        try:
+            outputs = self.run(inputs)
+        except Exception:  # noqa: BLE001 -- the runtime's own errors have no common class
+            raise ModelOutputInvalid(reason="tensor-run-failed") from None
+        self.check(outputs, sizes)
+        return outputs
 
 
 class TensorRunner:
     """`infer` until `close`."""
 
-    def __init__(self, models: Sequence[TensorModel], *, threads: int, queue: int) -> None:
-        """Load the models. `threads` run side by side, and `queue` calls may be there in all.
-
-        Raises ManifestInvalid for a graph that is not as declared.
-        """
-        self._models = {model.id.digest: (model, _session(model)) for model in models}
+    def __init__(self, *, threads: int, queue: int) -> None:
+        """Let `threads` runs go side by side, and `queue` calls be there in all."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tensor")
         self._room = queue
 
-    async def infer(self, digest: str, inputs: Tensors, *, deadline: float) -> dict[str, Any]:
+    async def infer(
+        self, model: TensorModel, inputs: Tensors, *, deadline: float
+    ) -> dict[str, NDArray[Any]]:
         """Return every output by name; `deadline` is in seconds of `time.monotonic()`.
 
-        Raises ModelUnknown, BodyInvalid for tensors that are not as declared, Overloaded,
-        DeadlineExceeded, ModelOutputInvalid, EngineUnavailable once closed.
+        Raises BodyInvalid for tensors that are not as declared, or not finite where that makes the
+        outputs so; Overloaded, DeadlineExceeded, ModelOutputInvalid, EngineUnavailable once closed.
         """
-        found = self._models.get(digest)
-        if found is None:
-            raise ModelUnknown
-        model, session = found
-        sizes = _fit(model.inputs, inputs)
+        sizes = model.sizes(inputs)
         if self._room <= 0:
             raise Overloaded(reason="tensor-queue-full", retry_after=1.0)
         options = onnxruntime.RunOptions()
         options.log_severity_level = 4
-        names = [port.name for port in model.outputs]
         loop = asyncio.get_running_loop()
         try:
-            run = self._pool.submit(session.run, names, dict(inputs), options)
+            run = self._pool.submit(model.run, inputs, options)
         except RuntimeError:
             raise EngineUnavailable from None
         self._room -= 1
         run.add_done_callback(lambda _: loop.call_soon_threadsafe(self._left))
-        outputs = dict(zip(names, await _answer(run, options, deadline), strict=True))
-        _check(model.outputs, outputs, sizes)
-        return outputs
-
-    def run(self, digest: str, inputs: Tensors) -> dict[str, Any]:
-        """Return every output by name, at once and in this thread: for examples at the start.
-
-        Raises BodyInvalid and ModelOutputInvalid as `infer`.
-        """
-        model, session = self._models[digest]
-        sizes = _fit(model.inputs, inputs)
-        names = [port.name for port in model.outputs]
-        outputs = dict(zip(names, session.run(names, dict(inputs)), strict=True))
-        _check(model.outputs, outputs, sizes)
+        outputs: dict[str, NDArray[Any]] = await _answer(run, options, deadline)
+        model.check(outputs, sizes, finite=all(map(_finite, inputs.values())))
         return outputs
 
     def close(self) -> None:
@@ -135,7 +149,6 @@ async def _answer(run: Future[Any], options: Any, deadline: float) -> Any:
 
 
 def _fit(ports: Sequence[Port], tensors: Tensors) -> dict[str, int]:
-    """Return the sizes of the open dimensions. Raises BodyInvalid where a tensor does not fit."""
     sizes: dict[str, int] = {}
     if tensors.keys() != {port.name for port in ports}:
         raise BodyInvalid("Give each input of the model once.", reason="tensor-inputs")
@@ -156,20 +169,30 @@ def _same(port: Port, tensor: NDArray[Any], sizes: dict[str, int]) -> bool:
     )
 
 
-def _check(ports: Sequence[Port], tensors: dict[str, Any], sizes: dict[str, int]) -> None:
-    """Raise ModelOutputInvalid unless every output is as declared and finite."""
+def _check(ports: Sequence[Port], tensors: Tensors, sizes: dict[str, int], *, finite: bool) -> None:
     for port in ports:
         tensor = tensors[port.name]
         if (
             not isinstance(tensor, np.ndarray)
             or tensor.dtype != DTYPES[port.dtype]
             or not _same(port, tensor, sizes)
-            or (tensor.dtype.kind == "f" and not np.isfinite(tensor).all())
         ):
             raise ModelOutputInvalid
+        if not _finite(tensor):
+            if finite:
+                raise ModelOutputInvalid
+            raise BodyInvalid(
+                "The inputs are not finite, and so the outputs are not.", reason="tensor-finite"
+            )
 
 
-def _session(model: TensorModel) -> onnxruntime.InferenceSession:
+def _finite(tensor: NDArray[Any]) -> bool:
+    return tensor.dtype.kind != "f" or bool(np.isfinite(tensor).all())
+
+
+def _session(
+    graph: bytes, inputs: Sequence[Port], outputs: Sequence[Port]
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its messages go to stderr, past our own log
@@ -179,15 +202,13 @@ def _session(model: TensorModel) -> onnxruntime.InferenceSession:
         "session.model_external_initializers_file_folder_path", os.devnull
     )
     try:
-        session = onnxruntime.InferenceSession(
-            model.graph, options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception:  # noqa: BLE001 -- the runtime's own errors have no common class
         raise ManifestInvalid("model.onnx: expected a graph that ONNX Runtime can load.") from None
-    inputs = {item.name for item in session.get_inputs()}
-    outputs = {item.name for item in session.get_outputs()}
-    if inputs != {port.name for port in model.inputs} or not outputs.issuperset(
-        port.name for port in model.outputs
+    taken = {item.name for item in session.get_inputs()}
+    given = {item.name for item in session.get_outputs()}
+    if taken != {port.name for port in inputs} or not given.issuperset(
+        port.name for port in outputs
     ):
         raise ManifestInvalid("model.onnx: expected the inputs and outputs of the manifest.")
     return session

@@ -39,9 +39,11 @@ def served_name(model: ModelId) -> str:
 
 
 def infer_request(name: str, call: Joined, now: float) -> service_pb2.ModelInferRequest:
-    """Return the request of a call: int64 [rows, length] ids and mask, padded with id 0.
+    """Return the request of a call: `input_ids` and `attention_mask`, INT64 [rows, bucket length].
 
-    `timeout` goes along in microseconds, so that Triton gives up what waits past the deadline.
+    Each row is padded with id 0 to the bucket's length, and its mask is 0 there. `timeout` is what
+    is left at `now` of the last row's deadline, in whole microseconds, at least 1: Triton rejects a
+    call that has waited for longer. `now` is in seconds of the clock of `call.deadline`.
     """
     shape = (len(call.rows), call.length)
     ids = np.zeros(shape, "<i8")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import re
+import secrets
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +24,8 @@ PROBE_SECONDS, PROBE_TIMEOUT, PROBES = 2.0, 5.0, 3
 _LINE = 4096
 """Bytes of a line of the log that are looked at."""
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- where shm_open(3) puts it
+_LOCK = re.compile(r"(wardgate-[0-9a-f]{16}-)lock")
+"""Name of a lock: whoever may write there may choose any other, with wildcards in it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +44,46 @@ class Access:
     """The server's user where it has one of its own: who makes shared memory gives it to them."""
 
 
+class SharedMemory:
+    """The names of one server's shared memory, held as long as this process lives or needs them.
+
+    A locked file beside says so. The lock is the kernel's (flock(2)): it ends with this process
+    however that ends, and means the same in every container that shares this memory, where a
+    process id does not. Raises OSError where the file cannot be made.
+    """
+
+    def __init__(self) -> None:
+        self._lock: int | None = None
+        while self._lock is None:
+            self.prefix = f"wardgate-{secrets.token_hex(8)}-"
+            path = _SHARED_MEMORY / f"{self.prefix}lock"
+            made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(made, fcntl.LOCK_EX)
+            if os.fstat(made).st_nlink:
+                self._lock = made
+            else:  # another gateway's `sweep` came between the two calls and took it away
+                os.close(made)
+
+    def remove(self) -> None:
+        """Take away what is left under these names. May be called twice."""
+        if self._lock is not None:
+            _remove(self.prefix)
+            os.close(self._lock)
+            self._lock = None
+
+
 class Process:
     """A server that runs, with its channel for probes and the reader of its log."""
 
     def __init__(
         self,
         native: asyncio.subprocess.Process,
-        prefix: str,
+        memory: SharedMemory,
         access: Access,
         on_notice: Callable[[str], None],
     ) -> None:
         self._native = native
-        self._prefix = prefix
+        self._memory = memory
         self._reader = asyncio.create_task(_read(native.stdout, on_notice))
         self._channel = grpc.aio.secure_channel(
             access.address,
@@ -106,7 +139,7 @@ class Process:
         self._reader.cancel()
         await asyncio.wait({self._reader})
         await self._channel.close()
-        _remove_shared_memory(f"{self._prefix}*")
+        self._memory.remove()
 
     async def _probe(self, seconds: float) -> bool:
         try:
@@ -132,14 +165,22 @@ async def _read(stream: asyncio.StreamReader | None, on_notice: Callable[[str], 
 
 
 def sweep() -> None:
-    """Take away the shared memory of servers whose gateway was killed."""
-    owners = {left.name.split("-")[1] for left in _SHARED_MEMORY.glob("wardgate-*-*")}
-    for owner in owners:
-        if owner.isdecimal() and not Path("/proc", owner).exists():
-            _remove_shared_memory(f"wardgate-{owner}-*")
+    """Take away the shared memory of servers whose gateway is gone, and no other's."""
+    for path in _SHARED_MEMORY.glob("wardgate-*-lock"):
+        name = _LOCK.fullmatch(path.name)
+        with suppress(OSError):  # its gateway lives, or it is another user's
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if name is not None:
+                    _remove(name[1])
+            finally:
+                os.close(descriptor)
 
 
-def _remove_shared_memory(pattern: str) -> None:
-    for left in _SHARED_MEMORY.glob(pattern):
+def _remove(prefix: str) -> None:
+    """Take away the regions of a prefix, and its lock as the last: the next `sweep` needs it."""
+    lock = _SHARED_MEMORY / f"{prefix}lock"
+    for left in [*(each for each in _SHARED_MEMORY.glob(f"{prefix}*") if each != lock), lock]:
         with suppress(OSError):  # another user's: theirs to take away
             left.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from wardgate.engine import tritonfiles, tritonlaunch
 from wardgate.engine.certificates import Certificates, issue
-from wardgate.engine.tritonprocess import Access, Process, sweep
+from wardgate.engine.tritonprocess import Access, Process, SharedMemory, sweep
 from wardgate.errors import EngineUnavailable
 
 START_SECONDS = 30.0
@@ -192,10 +192,11 @@ class _Launch:
 
     async def run(self) -> Process:
         """Launch the server and wait until it answers. Raises EngineUnavailable."""
-        prefix = f"wardgate-{os.getpid()}-{secrets.token_hex(8)}-"
+        memory: SharedMemory | None = None
         files: list[int] = []
         try:
             try:
+                memory = SharedMemory()
                 # All of it reaches the server as open files: it needs no way through the folders
                 # above, which are this user's alone.
                 for folder in (self.repository, self.home / "backends"):
@@ -211,7 +212,7 @@ class _Launch:
                     str(-1 if self.access.uid is None else self.access.uid),
                     str(os.getpid()),
                     str(self.installed.server),
-                    *self._options(prefix, *files),
+                    *self._options(memory.prefix, *files),
                     cwd=self.home,
                     env=self.installed.environment(self.threads),
                     pass_fds=files,
@@ -220,12 +221,16 @@ class _Launch:
                     stderr=asyncio.subprocess.STDOUT,
                     start_new_session=True,
                 )
-            except OSError:
+            except BaseException as error:
+                if memory is not None:
+                    memory.remove()
+                if not isinstance(error, OSError):
+                    raise
                 raise EngineUnavailable("The Triton server could not be launched.") from None
         finally:
             for descriptor in files:
                 os.close(descriptor)
-        process = Process(native, prefix, self.access, self.on_notice)
+        process = Process(native, memory, self.access, self.on_notice)
         try:
             await process.ready(START_SECONDS)
         except BaseException:

@@ -2,7 +2,8 @@
 
 It decides whether a model is fit to be registered: its graph does what the engines will ask of it,
 its golden examples come out as they were given, and int8 gives the label of fp32 on at least 99 %
-of a sample. It never signs. Texts come de-identified: some of them end in the manifest.
+of a sample. Weights for torch are kept beside an exact graph where they answer as it does. It never
+signs. Texts come de-identified: some of them end in the manifest.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 
 from wardgate.errors import ManifestInvalid
 from wardgate.registry import graph as graphs
+from wardgate.registry.examples import NEUTRAL, chosen, judged
 from wardgate.registry.fields import Fields
 from wardgate.registry.golden import tensor_examples
+from wardgate.registry.huggingface import TorchRunner
 from wardgate.registry.manifest import (
     CARD,
     FORMAT,
@@ -33,26 +36,17 @@ from wardgate.registry.manifest import (
     text_outputs,
 )
 from wardgate.registry.quantize import quantize
-from wardgate.registry.trial import TensorTrial, TextTrial, softmax
+from wardgate.registry.trial import TensorTrial, TextTrial
 
 AGREEMENT = 0.99
-"""Least share of a sample on which int8 gives the label of fp32."""
-TOLERANCE = 0.05
-"""Of a golden score, where none was given: what other processors may make of int8."""
+"""Least share of a sample on which int8, or bfloat16, gives the label of fp32."""
+SAMPLE_LEAST = 100
+"""Least texts of a sample for int8: of fewer, not one may differ, and that says little."""
+TORCH_TEXTS = 200
+"""Most texts of a sample that bfloat16 is judged on: processors are slow at it."""
 DRIFT = {"fp32": 0.01, "fp16": 0.05, "bf16": 0.1, "int8": 0.1, "batch": 1.0}
 """Largest change of a logit that padding may make, by precision; a graph that ignores its mask is
 far above. `batch`: activations rounded by one scale of a batch are known to move."""
-EXAMPLES = 6
-"""Golden examples that are taken from texts, where none are given."""
-NEUTRAL = (
-    "the patient was seen today and feels well .",
-    "no acute distress , lungs clear , abdomen soft .",
-    "[NAME] was kind and explained everything very well .",
-    "i waited for hours and nobody told me anything .",
-    "severe chest pain since [DATE] , started on aspirin .",
-    "follow up in two weeks , continue current medication .",
-)
-"""Texts for golden examples where nobody gave any; they hold no PHI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class Origin:
     name: str
     version: str
     source: str
-    """A name without a path of this machine."""
+    """A name without a path of this machine; of a download its id and commit."""
     added_by: str
     added_at: str
     """UTC, `YYYY-MM-DDThh:mm:ssZ`."""
@@ -92,6 +86,8 @@ class TextModel:
     max_length: int
     join: Literal["mean", "max"] | None = None
     """How windows of a long note are joined; None refuses a long note."""
+    torch: Mapping[str, bytes] = field(default_factory=dict)
+    """`TORCH_FILES`, where the graph was made of them."""
 
 
 def text_entry(
@@ -118,9 +114,10 @@ def text_entry(
     if int8:
         graph, trial, quantised = _rounded(exact, trial, model, sample, notes, tokens=tokens)
         precision = "int8"
-    examples = _golden(trial, model, golden, sample, tokens=tokens)
+    examples = chosen(trial, model.labels, golden, sample, tokens=tokens)
     if not golden:
         notes.append("No golden examples were given: they hold what the model itself gives.")
+    torch = _for_torch(trial, model, examples, sample, notes, tokens=tokens) if not int8 else {}
     task: Literal["text-classification", "token-classification"] = (
         "token-classification" if tokens else "text-classification"
     )
@@ -139,7 +136,7 @@ def text_entry(
         "golden": examples,
     }
     facts = [f"Task: {task}; labels: {', '.join(model.labels)}; up to {model.max_length} tokens."]
-    files = {GRAPH: graphs.write(graph), TOKENIZER: model.tokenizer}
+    files = {GRAPH: graphs.write(graph), TOKENIZER: model.tokenizer, **torch}
     return _entry(origin, files, tree, [*facts, *notes], notes)
 
 
@@ -215,18 +212,18 @@ def _rounded(
     """
     if graphs.precision(exact) != "fp32":
         raise ManifestInvalid("--int8 starts from an fp32 graph; this one is not.")
-    if not sample:
-        raise ManifestInvalid("--int8 needs a sample of texts to be judged on (--sample).")
+    if len(set(sample)) < SAMPLE_LEAST:
+        raise ManifestInvalid(
+            f"--int8 needs a sample (--sample) of at least {SAMPLE_LEAST} different texts to be "
+            f"judged on; there are {len(set(sample))}."
+        )
     wanted = [_chosen(trial, text, tokens=tokens) for text in sample]
     unit, figures = "tokens" if tokens else "texts", []
     for tables in (True, False):
         graph = quantize(exact, len(model.labels), tables=tables)
         rounded = _tried(graph, model, [])
         given = [_chosen(rounded, text, tokens=tokens) for text in sample]
-        found = {
-            "compared": sum(np.size(each) for each in wanted),
-            "agreed": sum(int(np.sum(a == b)) for a, b in zip(wanted, given, strict=True)),
-        }
+        found = _agreement(wanted, given)
         if not found["compared"]:
             raise ManifestInvalid("--int8: no text of the sample has a token to be judged on.")
         share = found["agreed"] / found["compared"]
@@ -243,82 +240,54 @@ def _rounded(
     )
 
 
+def _for_torch(
+    trial: TextTrial,
+    model: TextModel,
+    examples: Sequence[Mapping[str, Any]],
+    sample: Sequence[str],
+    notes: list[str],
+    *,
+    tokens: bool,
+) -> Mapping[str, bytes]:
+    """Return the weights for torch; none, with a note, where bfloat16 answers otherwise."""
+    if not model.torch:
+        return {}
+    texts = sample[:TORCH_TEXTS] or NEUTRAL
+    try:
+        half = TextTrial(
+            TorchRunner(model.torch), model.tokenizer, len(model.labels), model.max_length
+        )
+        for at, example in enumerate(examples):
+            judged(half, model.labels, example, at, tokens=tokens)
+        found = _agreement(
+            [_chosen(trial, text, tokens=tokens) for text in texts],
+            [_chosen(half, text, tokens=tokens) for text in texts],
+        )
+    except ManifestInvalid as error:
+        notes.append(f"No weights for torch on a GPU are kept. In bfloat16: {error.detail}")
+        return {}
+    said = f"{found['agreed']} of {found['compared']} labels in bfloat16 are those of fp32"
+    if found["agreed"] < AGREEMENT * found["compared"]:
+        notes.append(f"No weights for torch on a GPU are kept: {said}.")
+        return {}
+    notes.append(f"Weights for torch on a GPU are kept: {said}.")
+    return model.torch
+
+
+def _agreement(
+    wanted: Sequence[NDArray[np.int64]], given: Sequence[NDArray[np.int64]]
+) -> dict[str, int]:
+    """Count the labels, and those that are the same."""
+    return {
+        "compared": sum(np.size(each) for each in wanted),
+        "agreed": sum(int(np.sum(a == b)) for a, b in zip(wanted, given, strict=True)),
+    }
+
+
 def _chosen(trial: TextTrial, text: str, *, tokens: bool) -> NDArray[np.int64]:
     """Return the label's number, or those of the text's own tokens: special ones prove nothing."""
     numbers: NDArray[np.int64] = trial.logits(text).argmax(axis=-1)
     return numbers[trial.inner(text)[: len(numbers)]] if tokens else numbers
-
-
-def _golden(
-    trial: TextTrial,
-    model: TextModel,
-    given: Sequence[Mapping[str, Any]],
-    sample: Sequence[str],
-    *,
-    tokens: bool,
-) -> list[dict[str, Any]]:
-    if given:
-        return [_judged(trial, model, dict(each), at, tokens) for at, each in enumerate(given)]
-    pool = [text for text in dict.fromkeys(sample) if text.strip() and trial.fits(text)]
-    observed = (_observed(trial, model, text, tokens) for text in (pool[:200] or NEUTRAL))
-    made = [each for each in observed if each is not None]
-    if not tokens:  # the surest of each label first: a close call is a poor witness
-        made.sort(key=lambda each: -each["score"])
-        seen: dict[str, int] = {}
-        for each in made:
-            seen[each["label"]] = seen.get(each["label"], 0) + 1
-            each["turn"] = seen[each["label"]]
-        made.sort(key=lambda each: each.pop("turn"))
-    if not made:
-        raise ManifestInvalid("No text of the sample can be a golden example: give --golden.")
-    return made[:EXAMPLES]
-
-
-def _observed(trial: TextTrial, model: TextModel, text: str, tokens: bool) -> dict[str, Any] | None:
-    """Return an example with what the model gives, None where a text has no token."""
-    scores = softmax(trial.logits(text))
-    if tokens:
-        labels = _token_labels(trial, model, text)
-        return {"text": text, "labels": labels, "source": "model"} if labels else None
-    best = int(scores.argmax())
-    return {
-        "text": text,
-        "label": model.labels[best],
-        "score": round(float(scores[best]), 4),
-        "tolerance": TOLERANCE,
-        "source": "model",
-    }
-
-
-def _judged(
-    trial: TextTrial, model: TextModel, example: dict[str, Any], at: int, tokens: bool
-) -> dict[str, Any]:
-    """Hold a given example against the model. Raises ManifestInvalid where it does not agree."""
-    text = example.get("text")
-    if not isinstance(text, str) or not text:
-        raise ManifestInvalid(f"golden[{at}].text: expected a text.")
-    if not trial.fits(text):
-        raise ManifestInvalid(f"golden[{at}].text: it is longer than one row.")
-    if tokens:
-        if example.get("labels") != _token_labels(trial, model, text):
-            raise ManifestInvalid(f"golden[{at}].labels: the model gives other labels.")
-        return {"source": "given", **example}
-    scores = softmax(trial.logits(text))
-    if example.get("label") != model.labels[int(scores.argmax())]:
-        raise ManifestInvalid(f"golden[{at}].label: the model gives another label.")
-    score = round(float(scores.max()), 4)
-    made = {"source": "given", "score": score, "tolerance": TOLERANCE, **example}
-    if not isinstance(made["score"], int | float) or not isinstance(made["tolerance"], int | float):
-        raise ManifestInvalid(f"golden[{at}]: expected numbers as score and tolerance.")
-    if abs(made["score"] - score) > made["tolerance"]:
-        raise ManifestInvalid(f"golden[{at}].score: the model gives {score}.")
-    return made
-
-
-def _token_labels(trial: TextTrial, model: TextModel, text: str) -> list[str]:
-    numbers = trial.logits(text).argmax(axis=-1)
-    inner = trial.inner(text)
-    return [model.labels[int(n)] for n, of_text in zip(numbers, inner, strict=False) if of_text]
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:
@@ -343,6 +312,7 @@ def _entry(
             name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
             for name, content in files.items()
         },
+        "source": origin.source,
         "added_by": origin.added_by,
         "added_at": origin.added_at,
     }

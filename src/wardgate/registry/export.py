@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from wardgate.errors import ManifestInvalid
-from wardgate.registry.manifest import GRAPH, Tensor
+from wardgate.registry.manifest import GRAPH, TORCH_FILES, Tensor
 from wardgate.registry.store import LoadedModel
 
 Backend = Literal["python", "onnxruntime", "tensorrt"]
@@ -30,8 +30,6 @@ DIGITS = 16
 VERSION = "1"
 """The only version folder: a new version is a new Triton model."""
 PYTHON_BACKEND = Path(__file__).parent / "triton_backend" / "model.py"
-TORCH_FILES = ("weights.safetensors", "config.json")
-"""Files that the Python backend runs with torch on a GPU, where the model has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,9 @@ class Options:
     while the instances are busy, and nobody waits for nobody."""
     queue_policy: bool = False
     """Whether Triton keeps priorities, a bounded queue and deadlines of its own. The gateway keeps
-    all three itself. With any of them Triton's batcher was measured to let calls lie for half a
-    second beside an idle model (Triton 2.51; triton-inference-server/server issue 8870)."""
+    all three itself. Each of them alone ends the pre-fetching of Triton's batcher (core pull
+    request 237), and without it calls were measured to lie for half a second beside an idle model
+    (Triton 2.51, `benchmarks/triton_queue_policy.py`; server issue 8870)."""
     queue_calls: int = 4096
     """With `queue_policy`: calls that may wait; above it Triton refuses."""
     timeout_us: int = 600_000_000
@@ -133,9 +132,8 @@ def files(model: LoadedModel, options: Options) -> dict[str, bytes]:
         found[f"warmup/ones-{length}"] = np.ones(length, np.int64).tobytes()
     if options.backend == "python":
         found[f"{VERSION}/model.py"] = PYTHON_BACKEND.read_bytes()
-        for name in TORCH_FILES:
-            if all(file in model.files for file in TORCH_FILES):
-                found[f"{VERSION}/{name}"] = model.files[name]
+        if options.gpus and all(name in model.files for name in TORCH_FILES):
+            found |= {f"{VERSION}/{name}": model.files[name] for name in TORCH_FILES}
     return found
 
 

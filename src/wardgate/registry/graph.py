@@ -10,30 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from wardgate.errors import ManifestInvalid
-from wardgate.registry.manifest import Tensor
+from wardgate.registry.manifest import GRAPH_BYTES, Tensor
+from wardgate.types import DTYPES
 
 IDS, MASK, TYPES, LOGITS = "input_ids", "attention_mask", "token_type_ids", "logits"
-LARGEST = (1 << 31) - 1
-"""Bytes of a protobuf message; larger graphs need files beside them."""
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Operator domains that ONNX Runtime brings itself."""
 _ELEMENTS: dict[int, str] = {
-    TensorProto.BOOL: "BOOL",
-    TensorProto.UINT8: "UINT8",
-    TensorProto.UINT16: "UINT16",
-    TensorProto.UINT32: "UINT32",
-    TensorProto.UINT64: "UINT64",
-    TensorProto.INT8: "INT8",
-    TensorProto.INT16: "INT16",
-    TensorProto.INT32: "INT32",
-    TensorProto.INT64: "INT64",
-    TensorProto.FLOAT16: "FP16",
-    TensorProto.FLOAT: "FP32",
-    TensorProto.DOUBLE: "FP64",
+    helper.np_dtype_to_tensor_dtype(np.dtype(kind)): name for name, kind in DTYPES.items()
 }
 _WHOLE = frozenset({"INT32", "INT64"})
 _FLOATS = frozenset({"FP16", "FP32", "FP64"})
@@ -87,7 +76,7 @@ def read(raw: bytes) -> onnx.ModelProto:
 
 def write(model: onnx.ModelProto) -> bytes:
     """Return the bytes of a graph. Raises ManifestInvalid above 2 GiB."""
-    if model.ByteSize() > LARGEST:
+    if model.ByteSize() > GRAPH_BYTES:
         raise ManifestInvalid("The graph is larger than 2 GiB, which ONNX cannot hold in one file.")
     content: bytes = model.SerializeToString(deterministic=True)
     return content

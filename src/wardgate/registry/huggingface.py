@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wardgate.errors import ManifestInvalid
-from wardgate.registry.manifest import TOKENIZER
+from wardgate.registry.manifest import GRAPH_BYTES, TOKENIZER, TORCH_FILES
+from wardgate.registry.triton_backend.model import Run, torch_run
 
 CONFIG = "config.json"
 FILES = (CONFIG, "*.safetensors", "*.safetensors.index.json", TOKENIZER, "tokenizer_config.json",
@@ -39,6 +41,8 @@ class Exported:
     labels: tuple[str, ...]
     max_length: int
     """Longest row that the model's positions and tokenizer allow, at most 512."""
+    torch: Mapping[str, bytes]
+    """`TORCH_FILES`: the same weights in bfloat16, and the configuration."""
 
 
 def is_id(source: str) -> bool:
@@ -46,11 +50,16 @@ def is_id(source: str) -> bool:
     return bool(_ID.fullmatch(source))
 
 
-def fetch(source: str, revision: str | None) -> Path:
-    """Download what is needed of a repository and return its folder. Raises ManifestInvalid."""
+def fetch(source: str, revision: str | None) -> tuple[Path, str]:
+    """Download what is needed of a repository; return its folder and the commit that it is of.
+
+    `revision` is a commit, branch or tag; None takes the repository's main branch.
+    Raises ManifestInvalid.
+    """
     hub = _library("huggingface_hub")
     try:
-        return Path(hub.snapshot_download(source, revision=revision, allow_patterns=list(FILES)))
+        found = hub.snapshot_download(source, revision=revision, allow_patterns=list(FILES))
+        return Path(found), Path(found).name  # <cache>/.../snapshots/<commit>
     except Exception as error:  # noqa: BLE001 -- network, names, permissions: many classes
         raise ManifestInvalid(
             f"'{source}' is no file or folder here, and Hugging Face did not give it "
@@ -134,7 +143,40 @@ def export(folder: Path, labels: tuple[str, ...] | None) -> Exported:
     model.eval()
     found = labels or _labels(model.config.id2label)
     length = _max_length(model.config, folder)
-    return Exported(_graph(model, torch), tokenizer, found, length)
+    return Exported(_graph(model, torch), tokenizer, found, length, _torch_files(model, torch))
+
+
+class TorchRunner:
+    """Runs `TORCH_FILES` on the processor as Triton's Python backend does on a GPU.
+
+    Raises ManifestInvalid where torch does not load them.
+    """
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            for name in TORCH_FILES:
+                (Path(scratch) / name).write_bytes(files[name])
+            try:
+                self._run: Run = torch_run(Path(scratch), "cpu")
+            except Exception as error:  # noqa: BLE001 -- the libraries raise what they like
+                raise ManifestInvalid(
+                    f"torch cannot load the weights ({type(error).__name__})."
+                ) from None
+
+    def run(self, _: list[str], given: dict[str, Any]) -> list[Any]:
+        """Return the logits, float32."""
+        return self._run([given["input_ids"], given["attention_mask"]])
+
+
+def _torch_files(model: Any, torch: Any) -> dict[str, bytes]:
+    """Return the weights by the names that the model's own class has for them, and its form."""
+    weights = {
+        name: value.to(torch.bfloat16) if value.is_floating_point() else value.clone()
+        for name, value in model.state_dict().items()
+    }
+    content = _library("safetensors.torch").save(weights, metadata={"format": "pt"})
+    model.config.name_or_path = ""  # a path of this machine
+    return dict(zip(TORCH_FILES, (content, model.config.to_json_string().encode()), strict=True))
 
 
 def _graph(model: Any, torch: Any) -> bytes:
@@ -164,7 +206,7 @@ def _graph(model: Any, torch: Any) -> bytes:
             dynamo=True,
             verbose=False,
         )
-        if program.model_proto.ByteSize() >= 1 << 31:
+        if program.model_proto.ByteSize() > GRAPH_BYTES:
             raise ManifestInvalid(
                 "The graph is larger than 2 GiB, which ONNX cannot hold in one file."
             )

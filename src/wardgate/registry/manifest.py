@@ -19,7 +19,7 @@ from wardgate.errors import ManifestInvalid
 from wardgate.registry import golden
 from wardgate.registry.fields import Fields, integer, read
 from wardgate.registry.golden import Golden, TensorGolden, TokenGolden
-from wardgate.types import ModelId
+from wardgate.types import DTYPES, ModelId
 
 FORMAT = 1
 """The only format there is."""
@@ -27,21 +27,22 @@ MANIFEST_BYTES = 1 << 20
 """Largest manifest, bytes."""
 FILE_BYTES = 1 << 34
 """Largest file of a model, bytes."""
+GRAPH_BYTES = (1 << 31) - 1
+"""Largest graph, bytes: a protobuf message holds no more, and needs files beside it."""
 MANIFEST, SIGNATURE = "manifest.json", "signature.json"
 """Files beside a model's own, which no manifest may list."""
 GRAPH, TOKENIZER, CARD = "model.onnx", "tokenizer.json", "README.md"
 """The graph, which every model has; the tokenizer of a text model; the model card."""
+TORCH_FILES = ("weights.safetensors", "config.json")
+"""Weights in bfloat16 and the configuration of transformers: what torch runs on a GPU in place of
+the graph. A text model that was exported from Hugging Face has both."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-DTYPES = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
-          "FP16", "FP32", "FP64")  # fmt: skip
-"""Element types by their names in the Open Inference Protocol. BYTES is not among them: a tensor
-model takes no text."""
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _TENSOR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:-]{0,127}")
 _PRECISION = re.compile(r"fp32|fp16|bf16|int8")
-_WHO = re.compile(r"[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]{1,200}")
+_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]{1,200}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
@@ -63,7 +64,7 @@ class Tensor:
 
     name: str
     dtype: str
-    """One of `DTYPES`."""
+    """A key of `DTYPES`. BYTES is none of them: a tensor model takes no text."""
     shape: tuple[str | int, ...]
 
     @property
@@ -119,6 +120,8 @@ class Manifest:
     """Examples of a token classifier."""
     tensor_golden: tuple[TensorGolden, ...]
     """Examples of a tensor model, which may have none."""
+    source: str | None
+    """Where it came from: a file's name, or an id of Hugging Face with its commit."""
     added_by: str
     added_at: str
     """UTC, `YYYY-MM-DDThh:mm:ssZ`."""
@@ -190,7 +193,12 @@ def _manifest(top: Fields, digest: str) -> Manifest:
                 examples, [item.name for item in inputs], [item.name for item in outputs]
             )
         ),
-        added_by=top.text("added_by", _WHO, "who added the model, on one line"),
+        source=(
+            top.text("source", _LINE, "where the model came from, on one line")
+            if top.has("source")
+            else None
+        ),
+        added_by=top.text("added_by", _LINE, "who added the model, on one line"),
         added_at=top.text("added_at", _TIME, "a time such as 2026-11-22T10:00:00Z"),
         digest=digest,
     )

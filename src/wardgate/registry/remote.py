@@ -4,6 +4,8 @@ What is fetched goes to `<cache>/<digest of the manifest>/`: first into a draft,
 the manifest says, checked, and only then under its name. A download that ends early, a full disk or
 a wrong byte leaves nothing under that name. A cached file is read and verified as any other; one
 that does not fit is fetched again. The store asks for a file only after the manifest is trusted.
+Manifest and signature are kept beside, so that a version whose digest is known can be read, and
+judged anew, while the storage is away.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,7 @@ class RemoteHome:
     def __init__(self, fs: Any, path: str, cache: Path) -> None:
         self._fs, self._path, self._cache = fs, path, cache
         self._digest: str | None = None
+        self._described: dict[str, bytes] = {}
 
     def read(self, file: str, *, most: int) -> bytes:
         """As `Home.read`."""
@@ -85,11 +88,15 @@ class RemoteHome:
             raise ManifestInvalid(f"{file}: expected a readable file.")
         if file == MANIFEST:
             self._digest = hashlib.sha256(content).hexdigest()
+            self._described[MANIFEST] = content
         return content
 
     def signature(self) -> bytes | None:
         """As `Home.signature`."""
-        return self._small(SIGNATURE, SIGNATURE_BYTES)
+        content = self._small(SIGNATURE, SIGNATURE_BYTES)
+        if content is not None:
+            self._described[SIGNATURE] = content
+        return content
 
     def file(self, name: str, entry: FileEntry) -> bytes:
         """As `Home.file`; from the cache where it is there and right.
@@ -98,10 +105,16 @@ class RemoteHome:
         """
         if self._digest is None:
             raise ManifestInvalid(f"{name}: expected the manifest to be read first.")
-        with contextlib.suppress(ManifestInvalid):
-            return self._cached(name, entry)
-        self._fetch(name, entry)
-        return self._cached(name, entry)
+        try:
+            content = self._cached(name, entry)
+        except ManifestInvalid:
+            self._keep(name, self._chunks(name, entry))
+            content = self._cached(name, entry)
+        for file, described in self._described.items():
+            with contextlib.suppress(RegistryUnavailable):  # only a day without the storage asks
+                self._keep(file, [described])
+        self._described.clear()
+        return content
 
     def _cached(self, name: str, entry: FileEntry) -> bytes:
         assert self._digest is not None
@@ -109,8 +122,8 @@ class RemoteHome:
             content: bytes = FolderHome.file(home, name, entry)
         return content
 
-    def _fetch(self, name: str, entry: FileEntry) -> None:
-        """Download a file into a draft, check it, and give it its name."""
+    def _keep(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Write a file into a draft and give it its name once all of it is there."""
         assert self._digest is not None
         home = self._cache / self._digest
         draft: Path | None = None
@@ -120,7 +133,7 @@ class RemoteHome:
             descriptor, path = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=home)
             draft = Path(path)
             with os.fdopen(descriptor, "wb") as stream:
-                for chunk in self._chunks(name, entry):
+                for chunk in chunks:
                     stream.write(chunk)
                 stream.flush()
                 os.fsync(stream.fileno())

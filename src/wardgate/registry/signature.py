@@ -61,6 +61,11 @@ class Signed:
     key_id: str | None = None
     """The key that the signature names, where there is one."""
 
+    @property
+    def trusted(self) -> bool:
+        """Whether somebody trusted vouches for it."""
+        return self.state in ("shipped", "signed")
+
     def __str__(self) -> str:
         """Say it in words."""
         return {
@@ -110,7 +115,7 @@ class Trust:
     def require(self, manifest: bytes, signature: bytes | None) -> Signed:
         """As `judge`. Raises ModelUntrusted where nobody that is trusted vouches for the bytes."""
         found = self.judge(manifest, signature)
-        if found.state in ("shipped", "signed"):
+        if found.trusted:
             return found
         if self._allow_unsigned and found.state in ("unsigned", "unknown-key"):
             return found

@@ -11,11 +11,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from wardgate.errors import ManifestInvalid
+from wardgate.errors import ManifestInvalid, RegistryUnavailable
 from wardgate.registry.manifest import NAME, SIGNATURE, VERSION, FileEntry
 from wardgate.registry.signature import SIGNATURE_BYTES
 
@@ -40,14 +40,21 @@ class Home(Protocol):
 
 
 class Source(Protocol):
-    """A place that holds models by name and version."""
+    """A place that holds models by name and version.
+
+    Every method raises RegistryUnavailable where the place cannot be read: what cannot be read is
+    not taken for empty, or a model of the same name from the next place would serve.
+    """
 
     def names(self) -> list[str]:
         """Return the names that may have versions here."""
         ...
 
     def versions(self, name: str) -> list[str]:
-        """Return the versions of a name, in no order. Raises ManifestInvalid for a link."""
+        """Return the versions of a name, in no order.
+
+        Raises ManifestInvalid where its folder is a link or cannot be read.
+        """
         ...
 
     def open(self, name: str, version: str) -> AbstractContextManager[Home]:
@@ -69,22 +76,29 @@ class Folder:
         """As `Source.names`."""
         try:
             with os.scandir(self._root) as found:
-                return sorted(each.name for each in found if each.is_dir())
-        except OSError:
+                return sorted(
+                    each.name
+                    for each in found
+                    if NAME.fullmatch(each.name) and not each.is_file(follow_symlinks=False)
+                )
+        except FileNotFoundError:
             return []
+        except OSError:
+            raise self._unreadable() from None
 
     def versions(self, name: str) -> list[str]:
         """As `Source.versions`."""
         if not NAME.fullmatch(name):
             return []
-        try:
-            root = os.open(self._root, _FOLDER)
-        except OSError:
-            return []
-        try:
+        with ExitStack() as opened:
+            root = self._open_root()
+            if root is None:
+                return []
+            opened.callback(os.close, root)
             home = _enter(root, name)
             if home is None:
                 return []
+            opened.callback(os.close, home)
             try:
                 with os.scandir(home) as found:
                     return [
@@ -92,29 +106,33 @@ class Folder:
                         for each in found
                         if VERSION.fullmatch(each.name) and not each.is_file(follow_symlinks=False)
                     ]
-            finally:
-                os.close(home)
-        finally:
-            os.close(root)
+            except OSError:
+                raise ManifestInvalid(f"{name}: its folder cannot be read.") from None
 
     @contextmanager
     def open(self, name: str, version: str) -> Iterator[FolderHome]:
         """As `Source.open`."""
-        opened: list[int] = []
-        try:
-            try:
-                opened.append(os.open(self._root, _FOLDER))
-            except OSError:
-                raise ManifestInvalid(f"{name}: its folder cannot be read.") from None
+        with ExitStack() as opened:
+            at = self._open_root()
             for step in (name, version):
-                inner = _enter(opened[-1], step)
-                if inner is None:
-                    raise ManifestInvalid(f"{name}: version {version} is not there any more.")
-                opened.append(inner)
-            yield FolderHome(opened[-1])
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
+                if at is not None:
+                    opened.callback(os.close, at)
+                    at = _enter(at, step)
+            if at is None:
+                raise ManifestInvalid(f"{name}: version {version} is not there any more.")
+            opened.callback(os.close, at)
+            yield FolderHome(at)
+
+    def _open_root(self) -> int | None:
+        try:
+            return os.open(self._root, _FOLDER)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            raise self._unreadable() from None
+
+    def _unreadable(self) -> RegistryUnavailable:
+        return RegistryUnavailable(f"The registry's folder {self._root} cannot be read.")
 
 
 class FolderHome:
@@ -170,5 +188,7 @@ def _enter(parent: int, name: str) -> int | None:
         return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise ManifestInvalid(f"{name}: its folder cannot be read.") from None
     except OSError:
         raise ManifestInvalid(f"{name}: expected a folder, and no link.") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -23,14 +24,24 @@ from wardgate.types import DTYPES
 Floats = NDArray[np.float32]
 
 
+class Runner(Protocol):
+    """Runs a model, as an ONNX Runtime session does."""
+
+    def run(self, names: list[str], given: dict[str, Any]) -> Sequence[Any]:
+        """Return the outputs `names` for the inputs `given`."""
+        ...
+
+
 class TextTrial:
     """A text model's graph and tokenizer. Rows are cut at `max_length`, unlike in the gateway.
 
     Raises ManifestInvalid where one of the two does not load.
     """
 
-    def __init__(self, graph: bytes, tokenizer: bytes, labels: int, max_length: int) -> None:
-        self._session = session(graph)
+    def __init__(
+        self, graph: bytes | Runner, tokenizer: bytes, labels: int, max_length: int
+    ) -> None:
+        self._session = session(graph) if isinstance(graph, bytes) else graph
         try:
             self._words = tokenizers.Tokenizer.from_buffer(tokenizer)
         except Exception:  # noqa: BLE001 -- the library raises plain Exception and ValueError
@@ -170,7 +181,7 @@ def _array(value: Value, dtype: str) -> NDArray[np.generic]:
 
 
 def _run(
-    loaded: onnxruntime.InferenceSession, given: Mapping[str, NDArray[np.generic]], names: list[str]
+    loaded: Runner, given: Mapping[str, NDArray[np.generic]], names: list[str]
 ) -> list[Floats]:
     try:
         return list(loaded.run(names, dict(given)))

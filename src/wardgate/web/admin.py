@@ -21,14 +21,13 @@ from wardgate.errors import (
     ChangeRefused,
     ControlUnavailable,
     ModelUnknown,
-    WardgateError,
 )
 from wardgate.flow import Admitted, Flow
 from wardgate.registry.rollout import ask
 from wardgate.registry.standing import Goal, Limits, Stage, Standing, from_tree, to_tree
 from wardgate.settings import Limits as SettingsLimits
 from wardgate.types import Permission
-from wardgate.web.body import check_headers, read
+from wardgate.web.body import take
 from wardgate.web.driver import record_of
 from wardgate.web.follow import KIND, tally_of
 from wardgate.web.middleware import Receive, Scope, Send, send_reply
@@ -141,6 +140,8 @@ class Admin:
     names: Sequence[str]
     versions: Callable[[str], list[str]]
     """The versions of a model in the registry; may block."""
+    whole: frozenset[str] = frozenset()
+    """Tensor models: a version of theirs serves all requests or none."""
 
     def endpoints(self) -> list[Endpoint]:
         """Return the declarations of the routes."""
@@ -216,10 +217,8 @@ class Admin:
         call = scope["wardgate"]
         admitted = await self.flow.enter(head(scope, Permission.MODELS_WRITE), call.hops)
         try:
-            said = await self._change(action, admitted, scope, receive)
-        except WardgateError as error:
-            self.flow.refuse(admitted.head, error, admitted.principal)
-            raise
+            with self.flow.refusing(admitted):
+                said = await self._change(action, admitted, scope, receive)
         finally:
             admitted.leave()
         place = (b"location", f"/v1/models/{scope['path_params']['model']}".encode())
@@ -228,12 +227,13 @@ class Admin:
     async def _change(
         self, action: str, admitted: Admitted, scope: Scope, receive: Receive
     ) -> dict[str, Any]:
-        limits, name = self.limits, scope["path_params"]["model"]
-        check_headers(scope, media_type=b"application/json", limit=limits.body_bytes)
-        raw = await read(receive, limit=limits.body_bytes, seconds=limits.body_seconds)
-        body = parse(_WAYS[action].body, raw, nesting=limits.nesting)
+        name = scope["path_params"]["model"]
+        raw = await take(scope, receive, self.limits)
+        body = parse(_WAYS[action].body, raw, nesting=self.limits.nesting)
         documents, followers = await self._see()
         standing, at = self._find(documents, name)
+        if name in self.whole and action in (Goal.CANARY, Goal.SHADOW):
+            raise ChangeRefused(f"A tensor model has no {action}: promote the version.")
         known = await asyncio.to_thread(self.versions, name)
         after = ask(
             standing,

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import ipaddress
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from wardgate.audit.digest import BodyDigest
-from wardgate.audit.keys import load_public_keys, open_signing_key, secret_file
+from wardgate.audit.keys import load_public_keys, open_signing_key
 from wardgate.audit.record import Recorder
 from wardgate.audit.sink import SqliteSink
 from wardgate.auth import issuer as development
@@ -34,8 +33,9 @@ from wardgate.auth.issuer import DevelopmentIssuer
 from wardgate.auth.keys import FileKeys, StaticKeys
 from wardgate.auth.permissions import permit
 from wardgate.control.store import ControlStore
-from wardgate.deid.detector import Detector
+from wardgate.deid.vault import Vault
 from wardgate.engine.base import Engine
+from wardgate.engine.runner import TensorRunner
 from wardgate.errors import SettingsInvalid
 from wardgate.flow import Flow
 from wardgate.settings import Settings
@@ -44,7 +44,7 @@ from wardgate.web.admin import Admin
 from wardgate.web.engines import OwnEngine, start_engine
 from wardgate.web.follow import Follow
 from wardgate.web.golden import Models, Prover
-from wardgate.web.health import Health, Readiness
+from wardgate.web.health import Check, Health, Readiness
 from wardgate.web.middleware import App, Door
 from wardgate.web.model_schemas import (
     CanaryBody,
@@ -56,9 +56,13 @@ from wardgate.web.model_schemas import (
 from wardgate.web.models import load_models, open_driver, open_registry, servable
 from wardgate.web.oauth import OAuth
 from wardgate.web.oip_http import OipHttp
+from wardgate.web.oip_models import OipModels
 from wardgate.web.pages import Pages
 from wardgate.web.problems import SCHEMA
 from wardgate.web.process import give_way
+from wardgate.web.reidentify import Reidentify
+from wardgate.web.reidentify_schemas import ReidentifyBody, ReidentifyReply
+from wardgate.web.reload import open_detector
 from wardgate.web.rest import Rest
 from wardgate.web.routes import Dispatch, Endpoint, add
 from wardgate.web.schemas import (
@@ -75,10 +79,10 @@ from wardgate.web.schemas import (
 )
 from wardgate.web.served import Served
 from wardgate.web.shadow import Shadow
+from wardgate.web.tensors import TensorPath, Tensors
+from wardgate.web.vault import open_vault
 
 __all__ = ["Gateway", "application", "load_models", "open_recorder", "start_engine"]
-
-from wardgate.web.tensors import TensorPath, open_tensors
 
 log = logging.getLogger("wardgate")
 VERSION = metadata.version("wardgate")
@@ -89,6 +93,8 @@ _BODIES = (
     DeidentifyBody,
     DeidentifyReply,
     InferBody,
+    ReidentifyBody,
+    ReidentifyReply,
     ReadyReply,
     TokenBody,
     TokenReply,
@@ -150,28 +156,31 @@ async def _open(
     parts.push_async_callback(engine.close)
     control = ControlStore(settings.state)
     parts.callback(control.close)
-    detector = Detector(
-        settings.deid.policy,
-        pseudonym_key=secret_file(settings.state / "pseudonym.key", lambda: os.urandom(32)),
-        inline_chars=settings.deid.inline_chars,
-        processes=settings.deid.processes,
-    )
+    detector, reload = open_detector(settings)
     await detector.start()
     parts.push_async_callback(detector.close)
+    if reload is not None:
+        reload.start()
+        parts.push_async_callback(reload.close)
     recorder = open_recorder(settings, chain)
     parts.push_async_callback(recorder.close)
+    vault = open_vault(settings, policy=detector.chosen, pseudonym=detector.pseudonym)
+    vault.start()
+    parts.push_async_callback(vault.close)
     shadow = Shadow(engine)
     parts.push_async_callback(shadow.close)
     served = Served(mirror=shadow.show)
     prover = Prover(detector, engine)
     registry = open_registry(settings)
+    numbers = Tensors()
     follow = Follow(
         control,
         chain,
         settings.registry.models,
-        load=servable(registry),
+        load=servable(registry, settings.registry.tensor_models),
         served=served,
         wrong=prover.wrong,
+        others=dict.fromkeys(settings.registry.tensor_models, numbers),
     )
     parts.push_async_callback(follow.close)
     await follow.start()
@@ -185,7 +194,10 @@ async def _open(
         permit=permit,
         admission=admission,
         authorize=functools.partial(
-            authorize, default_policy=settings.deid.policy, policies=detector.strengths
+            authorize,
+            default_policy=settings.deid.policy,
+            policies=detector.strengths,
+            safe_harbor=detector.safe_harbor,
         ),
         detector=detector,
         engine=engine,
@@ -194,6 +206,7 @@ async def _open(
         aside=parts.enter_context(
             ThreadPoolExecutor(2, thread_name_prefix="aside", initializer=give_way)
         ),
+        codes=vault,
         direct_only=issuer is not None,
         trusts_peer=_peers(settings),
     )
@@ -201,12 +214,26 @@ async def _open(
     async def keys() -> CheckState:
         return authenticator.ready()
 
-    readiness = Readiness([Models(served, prover, engine), detector.check, recorder.check, keys])
-    admin = Admin(flow, settings.limits, control, settings.registry.models, registry.versions)
-    tensors = open_tensors(flow, registry, settings)
-    if tensors is not None:
-        parts.callback(tensors.runner.close)
-    app, document = application(settings, flow, readiness, issuer, admin, tensors=tensors)
+    checks: list[Check] = [Models(served, prover, engine), detector.check, recorder.check, keys]
+    readiness = Readiness([*checks, reload.check] if reload is not None else checks)
+    admin = Admin(
+        flow,
+        settings.limits,
+        control,
+        settings.registry.names,
+        registry.versions,
+        whole=frozenset(settings.registry.tensor_models),
+    )
+    tensors = None
+    if settings.registry.tensor_models:
+        runner = TensorRunner(
+            threads=settings.engine.tensor_threads, queue=settings.engine.tensor_queue
+        )
+        parts.callback(runner.close)
+        tensors = TensorPath(flow, runner, numbers, settings.limits)
+    app, document = application(
+        settings, flow, readiness, issuer, admin, tensors=tensors, vault=vault
+    )
     watch = asyncio.create_task(readiness.run(), name="readiness")
     parts.push_async_callback(_cancel, watch)
     return app, document, flow, readiness, tensors
@@ -220,6 +247,7 @@ def application(
     admin: Admin,
     *,
     tensors: TensorPath | None = None,
+    vault: Vault | None = None,
 ) -> tuple[App, bytes]:
     """Return the ASGI application and its OpenAPI document."""
     api = FastAPI(
@@ -227,13 +255,16 @@ def application(
     )
     pages = Pages()
     digest = BodyDigest(settings.state)
+    models = OipModels(flow, settings.limits, tensors)
     endpoints: list[Endpoint] = [
         *Rest(flow, settings.limits, digest).endpoints(),
-        *OipHttp(flow, readiness, settings.limits, digest, VERSION, tensors).endpoints(),
+        *OipHttp(models, readiness, digest, VERSION).endpoints(),
         *admin.endpoints(),
         *Health(readiness).endpoints(),
         *pages.endpoints(),
     ]
+    if vault is not None:
+        endpoints += Reidentify(flow, vault, settings.limits, digest).endpoints()
     if issuer is not None:
         endpoints += OAuth(issuer, flow, settings.limits.body_seconds, digest).endpoints()
     add(api, endpoints)

@@ -9,7 +9,14 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from wardgate.errors import BodyIncomplete, BodyTimeout, BodyTooLarge, ContentTypeUnsupported
+from wardgate.errors import (
+    BodyIncomplete,
+    BodyTimeout,
+    BodyTooLarge,
+    ContentTypeUnsupported,
+    RequestMalformed,
+)
+from wardgate.settings import Limits
 from wardgate.web.middleware import Receive, Scope
 
 _Result = TypeVar("_Result")
@@ -28,23 +35,39 @@ def check_headers(
     """Refuse by the headers alone: wrong type, any content encoding, a declared length too large.
 
     `or_else` are other types that do as well, b"" for none at all.
-    Raises ContentTypeUnsupported or BodyTooLarge.
+    Raises ContentTypeUnsupported, BodyTooLarge, or RequestMalformed for two content types, of which
+    another server on the way might take the other (RFC 9110 §5.3).
     """
-    given = b""
+    given: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"content-type":
+            if given is not None:
+                raise RequestMalformed("The header Content-Type stands there twice.")
             given = value
         elif name == b"content-encoding" and value.lower() != b"identity":
             raise ContentTypeUnsupported
         elif name == b"content-length" and int(value) > limit:
             raise BodyTooLarge(f"The request body is larger than {limit} bytes.")
-    kind, _, parameters = given.partition(b";")
+    kind, _, parameters = (given or b"").partition(b";")
     kind = kind.strip().lower()
     if kind != media_type and kind not in or_else:
         raise ContentTypeUnsupported(f"Send the body as {media_type.decode()}.")
     charset = parameters.strip().lower()
     if charset and charset.replace(b'"', b"") not in (b"charset=utf-8", b"charset=utf8"):
         raise ContentTypeUnsupported("Send the body as UTF-8, without other parameters.")
+
+
+async def take(
+    scope: Scope,
+    receive: Receive,
+    limits: Limits,
+    *,
+    media_type: bytes = b"application/json",
+    or_else: frozenset[bytes] = frozenset(),
+) -> bytes:
+    """Refuse by the headers, then read the whole body. Raises as `check_headers` and `read`."""
+    check_headers(scope, media_type=media_type, limit=limits.body_bytes, or_else=or_else)
+    return await read(receive, limit=limits.body_bytes, seconds=limits.body_seconds)
 
 
 async def read(receive: Receive, *, limit: int, seconds: float) -> bytes:

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any, Protocol, TypeVar
 
 from wardgate.control.store import ControlStore, Document, Follower
 from wardgate.errors import (
@@ -48,12 +49,37 @@ _PASSING = (
 )
 """Failures that say nothing about a candidate."""
 
-Load = Callable[[str, str | None], LoadedModel]
-"""Reads and verifies a version of a model; may block. Raises a WardgateError."""
+
+class Load(Protocol):
+    """Reads and verifies a version of a model; may block. Raises a WardgateError."""
+
+    def __call__(self, name: str, version: str | None, *, digest: str | None = None) -> LoadedModel:
+        """Return it; one whose `digest` is known also while the registry does not answer."""
+        ...
+
+
+_Model = TypeVar("_Model")
+
+
+class Host(Protocol[_Model]):
+    """What answers with models of one kind in this process."""
+
+    def prepare(self, model: LoadedModel) -> _Model:
+        """Make what answering with a model needs; may block. Raises a WardgateError."""
+
+    def differs(self, model: _Model, beside: _Model) -> str:
+        """Say why a model cannot take another's place; empty where it can."""
+
+    def take(self, generation: int, rules: Mapping[str, Rule[_Model]]) -> None:
+        """Go by these rules from the next request on."""
+
+    @property
+    def drained(self) -> int:
+        """The generation before which no request was routed that is still in flight."""
 
 
 class Follow:
-    """Keeps `served` at what the control store says. Belongs to one event loop."""
+    """Keeps `served` and other hosts at what the control store says. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -64,12 +90,17 @@ class Follow:
         load: Load,
         served: Served,
         wrong: Callable[[Prepared], Awaitable[str]],
+        others: Mapping[str, Host[Any]] | None = None,
     ) -> None:
-        """`process` names this process; `wrong` runs a model's golden examples."""
+        """`process` names this process; `wrong` runs a model's golden examples.
+
+        `others` host models of other kinds, by name; they run the examples as they prepare a model.
+        """
         self._store = store
-        self._names = frozenset(names)
+        self._hosts: dict[str, Host[Any]] = {**(others or {}), **dict.fromkeys(names, served)}
         self._load, self._served, self._wrong = load, served, wrong
-        self._prepared: dict[str, Prepared] = {}  # by digest
+        self._rules: dict[str, Rule[Any]] = {}
+        self._prepared: dict[str, Any] = {}  # by digest; what the model's host has made
         self._recent: dict[str, Recent] = {}  # by digest
         self._scores: dict[str, Score] = {}  # by id of the change
         self._judged: dict[tuple[str, str], str] = {}  # by id of the change and digest
@@ -120,7 +151,7 @@ class Follow:
     async def _catch_up(self) -> None:
         """Go by what the store says; where part of that has to wait, all but that part."""
         generation, documents = await asyncio.to_thread(self._store.documents, KIND)
-        rules: dict[str, Rule] = {}
+        rules: dict[str, Rule[Any]] = {}
         whole = True
         keep: set[str] = set()
         changes: set[str] = set()
@@ -132,9 +163,12 @@ class Follow:
                 rules[name] = await self._rule(name, standing)
             except _PASSING:
                 whole = False
-                if name in self._served.rules:
-                    rules[name] = self._served.rules[name]
-        self._served.take(generation if whole else self._row.generation, rules)
+                if name in self._rules:
+                    rules[name] = self._rules[name]
+        self._rules = rules
+        for host in {self._served, *self._hosts.values()}:
+            own = {name: rule for name, rule in rules.items() if self._hosts[name] is host}
+            host.take(generation if whole else self._row.generation, own)
         self._prepared = {d: model for d, model in self._prepared.items() if d in keep}
         self._recent = {d: recent for d, recent in self._recent.items() if d in keep}
         self._scores = {id_: score for id_, score in self._scores.items() if id_ in changes}
@@ -143,7 +177,7 @@ class Follow:
             self._row = replace(self._row, generation=generation)
             CONTROL_GENERATION.labels(self._row.process).set(generation)
 
-    async def _rule(self, name: str, standing: Standing) -> Rule:
+    async def _rule(self, name: str, standing: Standing) -> Rule[Any]:
         """Return the rule of a standing, its versions prepared and its candidate judged."""
         stable = await self._prepare(name, standing.stable)
         recent = self._recent.setdefault(standing.stable.digest, Recent())
@@ -168,13 +202,14 @@ class Follow:
             score=self._scores[_id(standing)],
         )
 
-    async def _judge(self, name: str, version: Version, stable: Prepared, *, prove: bool) -> str:
+    async def _judge(self, name: str, version: Version, stable: Any, *, prove: bool) -> str:
         """Prepare a candidate and say why it must not serve; empty where it may."""
         try:
             model = await self._prepare(name, version)
-            if model.served.labels != stable.served.labels:
-                return "its labels are not those of the version that serves"
-            return await self._wrong(model) if prove else ""
+            why = self._hosts[name].differs(model, stable)
+            if why or not prove or not isinstance(model, Prepared):
+                return why
+            return await self._wrong(model)
         except _PASSING:
             raise
         except WardgateError as error:
@@ -182,21 +217,25 @@ class Follow:
         except Exception as error:  # noqa: BLE001 -- a tokenizer's own errors have no common class
             return f"it failed with {type(error).__name__}"
 
-    async def _prepare(self, name: str, version: Version) -> Prepared:
+    async def _prepare(self, name: str, version: Version) -> Any:
         found = self._prepared.get(version.digest)
         if found is None:
             found = await asyncio.to_thread(self._read, name, version)
             self._prepared[version.digest] = found
         return found
 
-    def _read(self, name: str, version: Version) -> Prepared:
-        return Prepared.of(load_pinned(self._load, name, version))
+    def _read(self, name: str, version: Version) -> Any:
+        return self._hosts[name].prepare(load_pinned(self._load, name, version))
 
     async def _report(self, *, force: bool = False) -> None:
         """Write this process's row where it has changed or is due."""
         row = replace(
             self._row,
-            drained=min(self._served.drained, self._row.generation),
+            drained=min(
+                self._row.generation,
+                self._served.drained,
+                *(h.drained for h in self._hosts.values()),
+            ),
             report={
                 "refusals": {id_: why for (id_, _), why in self._judged.items() if why},
                 "tallies": {id_: asdict(score.tally()) for id_, score in self._scores.items()},
@@ -209,7 +248,7 @@ class Follow:
         await asyncio.to_thread(self._store.report, replace(row, seen=now))
 
     def _mine(self, documents: Mapping[str, Document]) -> list[tuple[str, Document]]:
-        return [item for item in sorted(documents.items()) if item[0] in self._names]
+        return [item for item in sorted(documents.items()) if item[0] in self._hosts]
 
 
 def _id(standing: Standing) -> str:
@@ -219,7 +258,7 @@ def _id(standing: Standing) -> str:
 def load_pinned(load: Load, name: str, version: Version) -> LoadedModel:
     """Load the very files that a standing names. Raises ManifestInvalid where they are others."""
     try:
-        model = load(name, version.version)
+        model = load(name, version.version, digest=version.digest)
     except ModelUnknown:
         raise ManifestInvalid(
             f"{name} {version.version}: the control store names it and the registry has it no more."

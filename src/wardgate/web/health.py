@@ -136,7 +136,8 @@ class Health:
     async def readyz(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer `GET /readyz`."""
         readiness = self.readiness
-        checks = {s.name: "ok" if s.ok else s.detail for s in readiness.states}
+        # what holds may still have something to say, such as that new policies were refused
+        checks = {s.name: s.detail or "ok" if s.ok else s.detail for s in readiness.states}
         if readiness.draining:
             checks["gateway"] = "is shutting down"
         if readiness.ready:

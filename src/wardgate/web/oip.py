@@ -175,7 +175,7 @@ def _texts(inputs: Sequence[Input], limits: Limits) -> list[str]:
     if isinstance(tensor.data, bytes | memoryview):
         found = list(_split(memoryview(tensor.data), rows))
     else:
-        found = _flat(tensor.data, len(tensor.shape))
+        found = flat(tensor.data, tensor.shape)
     if len(found) != rows:
         raise BodyInvalid("The data of 'text' is not of its shape.", reason="oip-shape")
     texts = [_text(element) for element in found]
@@ -199,11 +199,19 @@ def _split(data: memoryview, most: int) -> Iterator[memoryview]:
         yield data[start:place]
 
 
-def _flat(data: Sequence[Any], dimensions: int) -> list[Any]:
-    """Return the elements of JSON data: one after the other, or nested as the shape is."""
-    if dimensions > 1 and all(type(row) is list and len(row) == 1 for row in data):
-        return [row[0] for row in data]
-    return list(data)
+def flat(data: Sequence[Any], shape: Sequence[int]) -> list[Any]:
+    """Return the elements of JSON data: one after the other, or nested just as the shape is.
+
+    Empty where the data is nested otherwise. Whoever calls counts the elements.
+    """
+    found = list(data)
+    if not found or type(found[0]) is not list:
+        return found
+    for size in shape[1:]:
+        if any(type(each) is not list or len(each) != size for each in found):
+            return []
+        found = [element for each in found for element in each]
+    return found
 
 
 def _text(element: object) -> str:

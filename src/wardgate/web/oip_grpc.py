@@ -29,17 +29,15 @@ from wardgate.errors import (
     MethodNotAllowed,
     WardgateError,
 )
-from wardgate.flow import CLIENT_LEFT, Admitted, Flow, Head
-from wardgate.settings import Limits
+from wardgate.flow import CLIENT_LEFT, Admitted, Head
 from wardgate.telemetry import REQUEST_SECONDS, REQUESTS, Hops
 from wardgate.types import Permission
 from wardgate.web import oip, oip_reply
 from wardgate.web.health import Readiness
 from wardgate.web.middleware import Call, is_proxied, log_fault, open_call, server_timing
-from wardgate.web.oip_http import predict, see
+from wardgate.web.oip_models import OipModels
 from wardgate.web.problems import problem, type_uri
 from wardgate.web.schemas import MOST
-from wardgate.web.tensors import TensorPath
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _CODES = {
@@ -92,21 +90,17 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
 
     def __init__(
         self,
-        flow: Flow,
+        models: OipModels,
         readiness: Readiness,
         *,
-        limits: Limits,
         digest: Callable[[bytes], str],
         gateway_version: str,
-        tensors: TensorPath | None = None,
     ) -> None:
-        """Take the flow; `digest` is the keyed one of a message for the audit record, hex."""
-        self._flow = flow
+        """Take the models; `digest` is the keyed one of a message for the audit record, hex."""
+        self._models, self._flow, self._limits = models, models.flow, models.limits
         self._readiness = readiness
-        self._limits = limits
         self._digest = digest
         self._version = gateway_version
-        self._tensors = tensors
         methods: dict[str, Work] = {
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready,
@@ -195,8 +189,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
         admitted = await self._flow.enter(call.head(Permission.METADATA), call.call.hops)
         try:
             request, _ = await self._message(admitted, call.context, kind)
-            version = request.version or None
-            return see(self._flow, self._tensors, admitted, request.name, version)
+            return self._models.see(admitted, request.name, request.version)
         finally:
             admitted.leave()
 
@@ -221,33 +214,21 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
         """Take and parse the message, and return the work to do; a refusal is recorded."""
         request, raw = await self._message(admitted, context, service_pb2.ModelInferRequest)
         left = context.time_remaining()
-        try:
-            asked, digest = inference(request), self._digest(raw)
-            cap_ms = None if left is None else int(left * 1000)
-            model, version = request.model_name, request.model_version or None
-            if self._tensors is not None and model in self._tensors.models:
-                return request.id, self._tensors.infer(
-                    admitted, asked, model=model, version=version, digest=digest, cap_ms=cap_ms
-                )
-            ask = oip.ask(
-                asked,
-                limits=self._limits,
-                digest=digest,
-                cap_ms=cap_ms,
-                model=model,
-                version=version,
+        with self._flow.refusing(admitted):
+            return request.id, self._models.infer(
+                admitted,
+                inference(request),
+                model=request.model_name,
+                version=request.model_version,
+                digest=self._digest(raw),
+                cap_ms=None if left is None else int(left * 1000),
             )
-        except WardgateError as error:
-            self._flow.refuse(admitted.head, error, admitted.principal)
-            raise
-        admitted.hops.mark("read")
-        return request.id, predict(self._flow, admitted, ask, asked)
 
     async def _message(
         self, admitted: Admitted, context: grpc.aio.ServicerContext, kind: type[Any]
     ) -> tuple[Any, bytes]:
         """Take the call's message and parse it; a refusal is recorded."""
-        try:
+        with self._flow.refusing(admitted):
             try:
                 async with asyncio.timeout(self._limits.body_seconds):
                     raw = await context.read()
@@ -259,9 +240,6 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
                 return kind.FromString(raw), raw
             except DecodeError:
                 raise BodyInvalid("The message is not one of this method.") from None
-        except WardgateError as error:
-            self._flow.refuse(admitted.head, error, admitted.principal)
-            raise
 
 
 # -- messages -------------------------------------------------------------------------------------

@@ -14,19 +14,17 @@ from typing import Any
 
 import orjson
 
-from wardgate.auth.permissions import may_see
-from wardgate.errors import BodyInvalid, Forbidden, ModelUnknown, NotReady, WardgateError
-from wardgate.flow import CLIENT_LEFT, Admitted, Ask, Flow
-from wardgate.settings import Limits
+from wardgate.errors import BodyInvalid, ModelUnknown, NotReady, WardgateError
+from wardgate.flow import CLIENT_LEFT, Admitted
 from wardgate.types import Permission
 from wardgate.web import oip, oip_reply
-from wardgate.web.body import CallerLeft, check_headers, read, watched
+from wardgate.web.body import CallerLeft, take, watched
 from wardgate.web.health import Readiness
 from wardgate.web.middleware import App, Call, Receive, Scope, Send, send_reply
+from wardgate.web.oip_models import OipModels
 from wardgate.web.rest import BODY_ERRORS, DOOR_ERRORS, MODEL_ERRORS, WORK_ERRORS, head
 from wardgate.web.routes import Endpoint
 from wardgate.web.schemas import EXAMPLE_CLEAN, EXAMPLE_NOTE, InferBody, InferInput, Value, parse
-from wardgate.web.tensors import TensorPath
 
 _HEADER_LENGTH = b"inference-header-content-length"
 _JSON = (b"content-type", b"application/json")
@@ -42,14 +40,11 @@ _VERSION = "/v2/models/{model}/versions/{version}"
 class OipHttp:
     """The routes, with what they need."""
 
-    flow: Flow
+    models: OipModels
     readiness: Readiness
-    limits: Limits
     digest: Callable[[bytes], str]
     """Keyed digest of a body for the audit record, hex."""
     gateway_version: str
-    tensors: TensorPath | None = None
-    """The path of tensor models, where any is served."""
 
     def endpoints(self) -> list[Endpoint]:
         """Return the declarations of the routes."""
@@ -85,7 +80,8 @@ class OipHttp:
     async def server(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer `GET /v2`."""
         call: Call = scope["wardgate"]
-        (await self.flow.enter(head(scope, Permission.METADATA), call.hops)).leave()
+        admitted = await self.models.flow.enter(head(scope, Permission.METADATA), call.hops)
+        admitted.leave()
         said = {
             "name": "wardgate",
             "version": self.gateway_version,
@@ -113,9 +109,9 @@ class OipHttp:
     async def _see(self, scope: Scope) -> oip_reply.Shown:
         """Return how the model that the path names is seen."""
         call: Call = scope["wardgate"]
-        admitted = await self.flow.enter(head(scope, Permission.METADATA), call.hops)
+        admitted = await self.models.flow.enter(head(scope, Permission.METADATA), call.hops)
         try:
-            return see(self.flow, self.tensors, admitted, **scope["path_params"])
+            return self.models.see(admitted, **scope["path_params"])
         finally:
             admitted.leave()
 
@@ -128,7 +124,7 @@ class OipHttp:
     async def infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer `POST /v2/models/{model}/infer`."""
         call: Call = scope["wardgate"]
-        admitted = await self.flow.enter(head(scope, Permission.RUN), call.hops)
+        admitted = await self.models.flow.enter(head(scope, Permission.RUN), call.hops)
         try:
             body, work = await self._read(admitted, scope, receive)
             answer = await watched(work, receive)
@@ -144,63 +140,18 @@ class OipHttp:
         self, admitted: Admitted, scope: Scope, receive: Receive
     ) -> tuple[InferBody, Awaitable[oip_reply.Answer]]:
         """Read and parse the body, and return the work to do; a refusal is recorded."""
-        limits = self.limits
-        model, version = scope["path_params"]["model"], scope["path_params"].get("version")
-        try:
+        limits = self.models.limits
+        with self.models.flow.refusing(admitted):
             length = header_length(scope["headers"])
-            check_headers(scope, media_type=_JSON[1], limit=limits.body_bytes, or_else=_ANY_TYPE)
-            raw = await read(receive, limit=limits.body_bytes, seconds=limits.body_seconds)
+            raw = await take(scope, receive, limits, media_type=_JSON[1], or_else=_ANY_TYPE)
             body, tail = split(raw, length, nesting=limits.nesting)
-            asked, digest = inference(body, tail), self.digest(raw)
-            if self.tensors is not None and model in self.tensors.models:
-                return body, self.tensors.infer(
-                    admitted, asked, model=model, version=version, digest=digest
-                )
-            ask = oip.ask(asked, limits=limits, digest=digest, model=model, version=version)
-        except WardgateError as error:
-            self.flow.refuse(admitted.head, error, admitted.principal)
-            raise
-        admitted.hops.mark("read")
-        return body, predict(self.flow, admitted, ask, asked)
-
-
-async def predict(
-    flow: Flow, admitted: Admitted, ask: Ask, asked: oip.Inference
-) -> oip_reply.Answer:
-    """Run a text model."""
-    reply = await flow.predict(admitted, ask)
-    return oip_reply.answer(reply, asked.outputs, admitted.head.request_id)
-
-
-def see(
-    flow: Flow,
-    tensors: TensorPath | None,
-    admitted: Admitted,
-    model: str,
-    version: str | None = None,
-) -> oip_reply.Shown:
-    """Return how a model that the caller may see is seen; a refusal is recorded.
-
-    Raises Forbidden before it looks: who may not see a model does not learn whether it is there.
-    """
-    try:
-        if not may_see(admitted.principal, model):
-            raise Forbidden(reason="scope-model")
-        if tensors is not None and model in tensors.models:
-            tensor = tensors.models[model]
-            if version in (None, tensor.id.version):
-                return oip_reply.tensor_model(tensor)
-        found = [
-            each
-            for each in flow.models.served()
-            if each.id.name == model and version in (None, each.id.version)
-        ]
-        if not found:
-            raise ModelUnknown
-    except WardgateError as error:
-        flow.refuse(admitted.head, error, admitted.principal)
-        raise
-    return oip_reply.text_model(model, [each.id.version for each in found], found[0].labels)
+            return body, self.models.infer(
+                admitted,
+                inference(body, tail),
+                model=scope["path_params"]["model"],
+                version=scope["path_params"].get("version"),
+                digest=self.digest(raw),
+            )
 
 
 # -- JSON and binary tensor data ------------------------------------------------------------------

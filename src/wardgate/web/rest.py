@@ -36,6 +36,7 @@ from wardgate.errors import (
     ProxyRefused,
     QuotaUsedUp,
     RateLimited,
+    RequestMalformed,
     TextTooLong,
     TokenInvalid,
     TokenMissing,
@@ -45,7 +46,7 @@ from wardgate.errors import (
 from wardgate.flow import CLIENT_LEFT, Admitted, Ask, Flow, Head, Reply
 from wardgate.settings import Limits
 from wardgate.types import Permission
-from wardgate.web.body import CallerLeft, check_headers, read, watched
+from wardgate.web.body import CallerLeft, take, watched
 from wardgate.web.middleware import Call, Receive, Scope, Send, is_proxied, send_reply
 from wardgate.web.routes import Endpoint
 from wardgate.web.schemas import (
@@ -79,6 +80,7 @@ BODY_ERRORS: tuple[type[WardgateError], ...] = (
     BodyTooDeep,
     BodyTooLarge,
     ContentTypeUnsupported,
+    RequestMalformed,
     TextTooLong,
 )
 WORK_ERRORS: tuple[type[WardgateError], ...] = (
@@ -211,15 +213,10 @@ class Rest:
         receive: Receive,
     ) -> tuple[_Body, Ask]:
         """Read and parse the body; a refusal is recorded."""
-        limits = self.limits
-        try:
-            check_headers(scope, media_type=b"application/json", limit=limits.body_bytes)
-            raw = await read(receive, limit=limits.body_bytes, seconds=limits.body_seconds)
-            body = parse(kind, raw, nesting=limits.nesting)
-            ask = body.ask(limits, digest=self.digest(raw))
-        except WardgateError as error:
-            self.flow.refuse(admitted.head, error, admitted.principal)
-            raise
+        with self.flow.refusing(admitted):
+            raw = await take(scope, receive, self.limits)
+            body = parse(kind, raw, nesting=self.limits.nesting)
+            ask = body.ask(self.limits, digest=self.digest(raw))
         admitted.hops.mark("read")
         return body, ask
 

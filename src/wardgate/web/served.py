@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from wardgate.errors import ModelUnknown
 from wardgate.nlp.postprocess import predict
@@ -123,12 +124,15 @@ class Score:
         )
 
 
+_Model = TypeVar("_Model")
+
+
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Generic[_Model]):
     """How requests for one name are answered."""
 
-    stable: Prepared
-    candidate: Prepared | None = None
+    stable: _Model
+    candidate: _Model | None = None
     """Sees requests, as a canary or as a shadow."""
     goal: Goal = Goal.PROMOTE
     percent: int = 0
@@ -144,27 +148,54 @@ class Rule:
         return int.from_bytes(digest, "big") % 10_000 < self.percent * 100
 
 
-Mirror = Callable[[Rule, Sequence[CleanText], Sequence[str]], None]
+Mirror = Callable[[Rule[Prepared], Sequence[CleanText], Sequence[str]], None]
 """Shows the texts of a request, and the labels they got, to the shadow of a rule."""
+
+
+class Leases:
+    """Requests in flight, by the generation of the rules under which they were routed."""
+
+    def __init__(self) -> None:
+        self._held: Counter[int] = Counter()
+        self._generation = 0
+
+    def take(self, generation: int) -> None:
+        """Count under this generation from the next request on."""
+        self._generation = generation
+
+    @property
+    def drained(self) -> int:
+        """The generation before which no request was routed that is still in flight."""
+        return min(self._held, default=self._generation)
+
+    def enter(self) -> Callable[[], None]:
+        """Count a request; call what this returns, once, when it has ended."""
+        under = self._generation
+        self._held[under] += 1
+        return functools.partial(self._leave, under)
+
+    def _leave(self, under: int) -> None:
+        self._held[under] -= 1
+        if not self._held[under]:
+            del self._held[under]
 
 
 class Held:
     """A lease; see `request.Lease`."""
 
-    __slots__ = ("_candidate", "_home", "_mirror", "_rule", "_under", "fallback", "model", "shadow")
+    __slots__ = ("_candidate", "_mirror", "_rule", "fallback", "leave", "model", "shadow")
 
     def __init__(
         self,
-        home: Counter[int],
-        under: int,
-        rule: Rule,
+        leave: Callable[[], None],
+        rule: Rule[Prepared],
         mirror: Mirror,
         *,
         canary: bool,
         named: bool,
     ) -> None:
         """Hold the rule; `named` says that the caller asked for this version and takes no other."""
-        self._home, self._under, self._rule, self._mirror = home, under, rule, mirror
+        self.leave, self._rule, self._mirror = leave, rule, mirror
         self._candidate = canary
         self.model = rule.stable.served
         self.fallback: ServedModel | None = None
@@ -175,7 +206,6 @@ class Held:
             self.fallback = None if named else rule.stable.served
         elif candidate is not None and rule.goal is Goal.SHADOW:
             self.shadow = candidate.served.id.version
-        home[under] += 1
 
     def until(self, now: float, deadline: float) -> float:
         """As `request.Lease.until`: a canary gets half of the time that is left."""
@@ -201,33 +231,39 @@ class Held:
         if self.shadow:
             self._mirror(self._rule, texts, labels)
 
-    def leave(self) -> None:
-        """As `request.Lease.leave`."""
-        self._home[self._under] -= 1
-        if not self._home[self._under]:
-            del self._home[self._under]
-
 
 class Served:
-    """The models that serve; see `request.Models`."""
+    """The text models that serve; see `request.Models`. A `Host` of `web/follow.py`."""
 
-    def __init__(self, rules: Mapping[str, Rule] | None = None, *, mirror: Mirror) -> None:
+    def __init__(
+        self, rules: Mapping[str, Rule[Prepared]] | None = None, *, mirror: Mirror
+    ) -> None:
         self._rules = dict(rules or {})
         self._mirror = mirror
-        self._leases: Counter[int] = Counter()
-        self._generation = 0
+        self._leases = Leases()
 
-    def take(self, generation: int, rules: Mapping[str, Rule]) -> None:
+    def prepare(self, model: LoadedModel) -> Prepared:
+        """Make what this process needs to answer with a model."""
+        return Prepared.of(model)
+
+    def differs(self, model: Prepared, beside: Prepared) -> str:
+        """Say why a version cannot take the place of another: its callers must not notice."""
+        if model.served.labels != beside.served.labels:
+            return "its labels are not those of the version that serves"
+        return ""
+
+    def take(self, generation: int, rules: Mapping[str, Rule[Prepared]]) -> None:
         """Go by these rules from the next request on."""
-        self._generation, self._rules = generation, dict(rules)
+        self._rules = dict(rules)
+        self._leases.take(generation)
 
     @property
     def drained(self) -> int:
         """The generation before which no request was routed that is still in flight."""
-        return min(self._leases, default=self._generation)
+        return self._leases.drained
 
     @property
-    def rules(self) -> Mapping[str, Rule]:
+    def rules(self) -> Mapping[str, Rule[Prepared]]:
         """The rules by name."""
         return self._rules
 
@@ -242,8 +278,7 @@ class Served:
         rule, canary = self._find(name, version)
         named = version is not None
         return Held(
-            self._leases,
-            self._generation,
+            self._leases.enter(),
             rule,
             self._mirror,
             canary=canary if named else rule.chosen(key),
@@ -259,7 +294,7 @@ class Served:
                 found.append(rule.candidate.served)
         return tuple(found)
 
-    def _find(self, name: str, version: str | None) -> tuple[Rule, bool]:
+    def _find(self, name: str, version: str | None) -> tuple[Rule[Prepared], bool]:
         """Return the rule of a name, and whether that version of it is the canary."""
         rule = self._rules.get(name)
         if rule is None:

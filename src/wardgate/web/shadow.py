@@ -15,7 +15,7 @@ from wardgate.engine.base import Engine
 from wardgate.errors import DeadlineExceeded, EngineUnavailable, ModelUnknown, Overloaded
 from wardgate.telemetry import SHADOW
 from wardgate.types import CleanText, Priority
-from wardgate.web.served import Rule
+from wardgate.web.served import Prepared, Rule
 
 AT_ONCE = 4
 """Requests shown at a time; one that comes while so many run is dropped."""
@@ -34,7 +34,7 @@ class Shadow:
         self._engine = engine
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def show(self, rule: Rule, texts: Sequence[CleanText], labels: Sequence[str]) -> None:
+    def show(self, rule: Rule[Prepared], texts: Sequence[CleanText], labels: Sequence[str]) -> None:
         """Show a request to the shadow of a rule; returns at once."""
         if len(self._tasks) >= AT_ONCE or max(map(len, texts), default=0) > CHARS:
             _dropped(rule)
@@ -49,7 +49,9 @@ class Shadow:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _compare(self, rule: Rule, texts: Sequence[CleanText], labels: Sequence[str]) -> None:
+    async def _compare(
+        self, rule: Rule[Prepared], texts: Sequence[CleanText], labels: Sequence[str]
+    ) -> None:
         assert rule.candidate is not None
         model, score = rule.candidate.served, rule.score
         for text, label in list(zip(texts, labels, strict=True))[:TEXTS]:
@@ -77,7 +79,7 @@ class Shadow:
             SHADOW.labels(model.id.name, "agreed" if found == label else "differed").inc()
 
 
-def _dropped(rule: Rule) -> None:
+def _dropped(rule: Rule[Prepared]) -> None:
     assert rule.candidate is not None
     rule.score.dropped += 1
     SHADOW.labels(rule.candidate.served.id.name, "dropped").inc()

@@ -13,6 +13,7 @@ from wardgate.errors import NotReady, WardgateError
 from wardgate.settings import Settings
 from wardgate.web.app import VERSION, Gateway
 from wardgate.web.engines import join_engine
+from wardgate.web.oip_models import OipModels
 from wardgate.web.rescue import Rescued
 from wardgate.web.server.limits import Limits
 from wardgate.web.server.serve import HttpServer
@@ -104,12 +105,10 @@ async def _start_grpc(settings: Settings, gateway: Gateway, port: int) -> GrpcSe
 
     limits = settings.limits
     calls = Calls(
-        gateway.flow,
+        OipModels(gateway.flow, limits, gateway.tensors),
         gateway.readiness,
-        limits=limits,
         digest=BodyDigest(settings.state),
         gateway_version=VERSION,
-        tensors=gateway.tensors,
     )
     server = GrpcServer(
         calls,

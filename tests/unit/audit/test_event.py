@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -35,7 +37,8 @@ def test_intent_says_who_what_and_nothing_of_the_text(make):
 def test_every_field_of_an_intent_is_recorded(make):
     """A field added to `Intent` must be recorded, or left out here on purpose."""
     names = {"model", "principal", "patient_pseudonym"}
-    recorded = set(orjson.loads(event.intent_entry(make.intent(), make.now).event))
+    intent = replace(make.intent(), reason_digest="d" * 64)
+    recorded = set(orjson.loads(event.intent_entry(intent, make.now).event))
     assert set(Intent.__slots__) - names <= recorded
 
 
@@ -58,6 +61,32 @@ def test_outcome_says_how_it_ended(make):
         "tenant": "north",
         "time": make.now,
     }
+
+
+def test_a_release_names_its_reason_by_digest_and_its_patients_by_pseudonym(make):
+    intent = event.intent_entry(replace(make.intent(), reason_digest="d" * 64), make.now)
+    assert orjson.loads(intent.event)["reason_digest"] == "d" * 64
+    assert "reason_digest" not in orjson.loads(event.intent_entry(make.intent(), make.now).event)
+    outcome = event.outcome_entry(replace(make.outcome("r"), patients=("p1", "p2")), make.now)
+    assert orjson.loads(outcome.event)["patients"] == ["p1", "p2"]
+
+
+def test_what_an_operator_does_to_a_vault_is_recorded_under_its_tenant(make):
+    entry = event.vault_entry(
+        "north", make.now, action="destroy", stage="intent", key="k" * 16, by="root"
+    )
+    assert entry[:4] == ("north", "vault", "", make.now)
+    assert orjson.loads(entry.event) == {
+        "action": "destroy",
+        "by": "root",
+        "key": "k" * 16,
+        "kind": "vault",
+        "request_id": "",
+        "stage": "intent",
+        "tenant": "north",
+        "time": make.now,
+    }
+    assert event.VAULT in event.KINDS
 
 
 def test_events_are_canonical(make):

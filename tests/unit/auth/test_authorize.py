@@ -64,6 +64,14 @@ def test_scope_times_policy(make_principal, scopes, policy, default, action) -> 
         assert refusal(principal, **options) in {"scope-route", "scope-model", "scope-policy"}
 
 
+def test_a_sites_policy_can_be_of_the_standard_too(make_principal) -> None:
+    principal = make_principal("deid:own")
+    options = {"action": Permission.DEID, "model": None, "policy": "own"}
+    options["policies"] = {**POLICIES, "own": -1}
+    assert decide(principal, **options).obligations == {NOT_SAFE_HARBOR}
+    assert not decide(principal, **options, safe_harbor={"own", "safe_harbor"}).obligations
+
+
 def test_each_refusal_has_its_reason(make_principal) -> None:
     assert refusal(make_principal()) == "scope-route"
     assert refusal(make_principal("infer:other")) == "scope-model"

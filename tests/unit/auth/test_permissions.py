@@ -41,6 +41,7 @@ GRANTS = {
     Permission.MODELS_READ: {"models:read"},
     Permission.MODELS_WRITE: {"models:write"},
     Permission.AUDIT_READ: {"audit:read"},
+    Permission.REIDENTIFY: {"reidentify"},
 }
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto
 
 import tiny_models
-from tiny_classifiers import classifier, scorer, texts
+from tiny_classifiers import classifier, scorer
 from wardgate.registry import signature
 from wardgate.registry.remote import Remote
 from wardgate.registry.store import SHIPPED, Store
@@ -37,6 +37,12 @@ def to(tmp_path) -> Path:
 
 def loaded(to: Path, version: str | None = None):
     return Store([to], allow_unsigned=True).load("tiny", version)
+
+
+def plain(count: int) -> list[str]:
+    """Different texts in which no de-identifier sees anything."""
+    words = ("fine", "stable")
+    return [" ".join(words[int(bit)] for bit in f"{at:08b}") for at in range(count)]
 
 
 @pytest.mark.parametrize("given", ["model.onnx", ""])
@@ -73,12 +79,16 @@ def test_a_model_goes_to_a_url(wardgate, source, tmp_path, monkeypatch):
 
 def test_int8_is_judged_on_the_sample(wardgate, source, to, tmp_path):
     sample = tmp_path / "sample.txt"
-    sample.write_text("\n".join(texts(150)))
+    sample.write_text("\n".join(plain(150)))
     done = wardgate("models", "add", source, *WHO, "--to", to, "--int8", "--sample", sample)
     assert done.code == 0, done.err
     assert "int8 gives the label of fp32 on" in done.err
     assert loaded(to).manifest.quantised.compared == 150
     assert "--int8 needs --sample" in wardgate("models", "add", source, *WHO, "--int8").err
+    sample.write_text("\n".join(plain(99)))
+    done = wardgate("models", "add", source, *WHO, "--to", to, "--int8", "--sample", sample)
+    assert done.code == 2
+    assert "at least 100 different texts to be judged on; there are 99" in done.err
 
 
 def test_what_of_the_sample_is_kept_was_deidentified(wardgate, source, to, tmp_path):
@@ -116,7 +126,7 @@ def test_a_tensor_model_needs_the_word_of_who_adds_it(wardgate, to, tmp_path):
         "models", "add", graph, "--name", "tiny", "--version", "1", "--to", to, "--phi-free"
     )
     assert done.code == 0, done.err
-    manifest = loaded(to).manifest
+    manifest = Store([to]).inspect("tiny").manifest
     assert (manifest.kind, manifest.phi_free) == ("tensor", True)
     assert manifest.inputs[0].name == "vitals"
 
@@ -180,6 +190,7 @@ def test_weights_outside_the_graph_are_refused(wardgate, source, to, tmp_path):
         (("--name", "tiny", "--version", "1", "--labels", "no,no"), "labels: expected"),
         (("--name", "tiny", "--version", "1", "--labels", "a,b,c"), "where there are 3 labels"),
         ((*WHO, "--key", "own.key"), "'add' never signs"),
+        ((*WHO, "--revision", "main"), "--revision goes with a Hugging Face id"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(wardgate, source, to, arguments, said):

@@ -1,13 +1,16 @@
-"""`wardgate deid`: text and JSONL without a server; nothing lost, nothing broken passed over."""
+"""`wardgate deid`: text and files without a server; wrong options make no file."""
 
 from __future__ import annotations
 
 import json
 import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from wardgate.cli import deid as module
+from wardgate.cli.jsonl import LINE_BYTES
+from wardgate.deid.deidentify import Deidentifier
 from wardgate.errors import DetectorFailed
 
 NOTE = "Seen 03/14/2024: Dr. Amy Lee, MRN: 00482913.\r\n"
@@ -54,100 +57,71 @@ def test_a_fault_in_the_detector_prints_no_text(wardgate, monkeypatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise DetectorFailed
 
-    monkeypatch.setattr(module.Deidentifier, "deidentify", fails)
+    monkeypatch.setattr(Deidentifier, "deidentify", fails)
     done = wardgate("deid", stdin=NOTE.encode())
     assert (done.code, done.out) == (2, "")
     assert "Amy" not in done.err
 
 
-# -- lines ----------------------------------------------------------------------------------------
+# -- files ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def lines(wardgate, tmp_path):
-    """Return a way to de-identify lines; gives how it ended and the records written."""
+def test_a_text_too_long_is_refused(wardgate, tmp_path) -> None:
+    (tmp_path / "long").write_bytes(b"x" * (LINE_BYTES + 1))
+    for given, stdin in (([tmp_path / "long"], b""), ([], b"x" * (LINE_BYTES + 1))):
+        done = wardgate("deid", *given, stdin=stdin)
+        assert (done.code, done.out) == (1, "")
+        assert "longer than 16 MiB" in done.err
+
+
+def test_lines_of_a_file(wardgate, tmp_path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-
-    def run(content: bytes, *arguments: str):
-        source.write_bytes(content)
-        done = wardgate("deid", "--jsonl", source, target, *arguments)
-        written = target.read_bytes().decode()
-        assert written == "" or written.endswith("\n")
-        return done, [json.loads(line) for line in written.split("\n")[:-1]]
-
-    return run
-
-
-def test_every_line_keeps_its_fields_and_gets_two_more(lines) -> None:
-    given = [
-        {"id": 7, "text": "Dr. Amy Lee called.", "nested": {"a": [1, None, 1.5]}},
-        {"text": "", "ünï": "\u2028"},
-        {"text": "\U0001f600 MRN: 00482913"},
-    ]
-    done, found = lines("\n".join(json.dumps(line) for line in given).encode())
-    assert (done.code, done.out, done.err) == (0, "", "")
-    assert len(found) == 3
-    for before, after in zip(given, found, strict=True):
-        assert {key: after[key] for key in before} == before
-        assert after.keys() - before.keys() == {"deidentified", "spans"}
-        for span in after["spans"]:
-            assert span.keys() == {"start", "end", "label", "score"}
-    names = [(found[0]["text"][s["start"] : s["end"]], s["label"]) for s in found[0]["spans"]]
-    assert names == [("Amy Lee", "NAME")]
-    (span,) = found[2]["spans"]
-    assert found[2]["text"][span["start"] : span["end"]] == "00482913"
+    source.write_text(json.dumps({"text": NOTE, "id": 1}) + "\nJane\n")
+    done = wardgate("deid", "--jsonl", source, target)
+    assert done.code == 3
+    assert json.loads(done.out)["written"] == 1
+    assert "Jane" not in done.err + (tmp_path / "out.jsonl.errors").read_text()
+    (record,) = map(json.loads, target.read_text().splitlines())
+    assert record["text"] == NOTE
+    assert record["id"] == 1
+    for secret in ("Amy", "Lee", "00482913", "03/14"):
+        assert secret not in record["deidentified"]
+    for span in record["spans"]:
+        assert span.keys() >= {"start", "end", "label", "score"}
 
 
-BROKEN = {
-    "no JSON": (b"{nope Jane", "not JSON"),
-    "no object": (b'["Jane"]', "expected a JSON object"),
-    "no text": (b'{"note": "Jane"}', "expected a JSON object"),
-    "text of a wrong type": (b'{"text": ["Jane"]}', "expected a JSON object"),
-    "invalid UTF-8": (b'{"text": "Jane \xff"}', "not UTF-8"),
-    "cut short": (b'{"text": "Jane', "not JSON"),
-    "too deep": (b"[" * 100_000, "not JSON"),
-    "a number too long": (b'{"text": "a", "n": ' + b"9" * 5_000 + b"}", "not JSON"),
-}
+def test_a_lone_surrogate_is_kept_as_it_was_written(wardgate, tmp_path) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(b'{"text": "a \\ud800 b", "also": "\\udfff"}\n{"text": "fine"}\n')
+    assert wardgate("deid", "--jsonl", source, target).code == 0
+    first = json.loads(target.read_text().splitlines()[0])
+    assert first["text"] == first["deidentified"] == "a \ud800 b"
+    assert first["also"] == "\udfff"
 
 
-@pytest.mark.parametrize(("line", "told"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_line_is_named_left_out_and_exits_with_1(lines, line, told) -> None:
-    good = b'{"text": "fine"}'
-    done, found = lines(b"\n".join([good, line, b"", good]))
-    assert done.code == 1
-    assert f"line 2: {told}" in done.err
-    assert "1 lines were left out" in done.err
-    assert "Jane" not in done.err
-    assert [record["deidentified"] for record in found] == ["fine", "fine"]
-
-
-def test_a_line_that_the_detector_fails_on_is_left_out(lines, monkeypatch) -> None:
-    real = module.Deidentifier.deidentify
-
-    def sometimes(self, text, **options):
-        if "Jane" in text:
-            raise DetectorFailed
-        return real(self, text, **options)
-
-    monkeypatch.setattr(module.Deidentifier, "deidentify", sometimes)
-    done, found = lines(b'{"text": "Jane"}\n{"text": "fine"}\n')
-    assert done.code == 1
-    assert f"line 1: {DetectorFailed.sentence}" in done.err
-    assert len(found) == 1
-
-
-def test_a_lone_surrogate_is_kept_as_it_was_written(lines) -> None:
-    done, found = lines(b'{"text": "a \\ud800 b", "also": "\\udfff"}\n{"text": "fine"}\n')
+def test_columns_of_a_table(wardgate, tmp_path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text(f'id\t"a, b"\tnote\n1\tDr. Amy Lee\t{NOTE}')
+    columns = 'note,"a, b"'
+    done = wardgate(
+        "deid", "--csv", source, "-", "--columns", columns, "--delimiter", "tab", "--processes", "1"
+    )
     assert done.code == 0
-    assert found[0]["text"] == found[0]["deidentified"] == "a \ud800 b"
-    assert found[0]["also"] == "\udfff"
-    assert len(found) == 2
+    assert done.out.startswith('id\t"a, b"\tnote\n1\t')
+    assert "Amy" not in done.out
+    assert json.loads(done.err)["records"] == 2
 
 
-def test_line_ends_and_blank_lines_lose_nothing(lines) -> None:
-    done, found = lines(b'\r\n{"text": "one"}\r\n\n  \n{"text": "two\\u2028\\u0085"}')
+def test_a_folder_and_a_parquet_file(wardgate, tmp_path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "note.txt").write_text("Dr. Amy Lee")
+    assert wardgate("deid", "--folder", tmp_path / "in", tmp_path / "out").code == 0
+    assert "Amy" not in (tmp_path / "out" / "note.txt").read_text()
+    pq.write_table(pa.table({"note": ["Dr. Amy Lee"]}), tmp_path / "in.parquet")
+    made = tmp_path / "out.parquet"
+    done = wardgate("deid", "--parquet", tmp_path / "in.parquet", made, "--columns", "note")
     assert done.code == 0
-    assert [record["text"] for record in found] == ["one", "two\u2028\x85"]
+    assert "Amy" not in pq.read_table(made)["note"][0].as_py()
 
 
 def test_in_and_out_may_not_be_one_file(wardgate, tmp_path) -> None:
@@ -156,7 +130,7 @@ def test_in_and_out_may_not_be_one_file(wardgate, tmp_path) -> None:
     (tmp_path / "symbolic").symlink_to(source)
     os.link(source, tmp_path / "hard")
     for name in ("in.jsonl", "symbolic", "hard", "../" + tmp_path.name + "/in.jsonl"):
-        done = wardgate("deid", "--jsonl", source, tmp_path / name)
+        done = wardgate("deid", "--jsonl", source, tmp_path / name, "--overwrite")
         assert done.code == 2
         assert "same file" in done.err
         assert source.read_bytes() == b'{"text": "fine"}\n'
@@ -165,13 +139,51 @@ def test_in_and_out_may_not_be_one_file(wardgate, tmp_path) -> None:
 def test_a_file_that_is_not_there_costs_no_output(wardgate, tmp_path) -> None:
     target = tmp_path / "out.jsonl"
     target.write_text("kept")
-    done = wardgate("deid", "--jsonl", tmp_path / "absent", target)
+    done = wardgate("deid", "--jsonl", tmp_path / "absent", target, "--overwrite")
     assert done.code == 1
     assert "No such file" in done.err
     assert target.read_text() == "kept"
 
 
-def test_a_file_beside_jsonl_is_a_mistake(wardgate, tmp_path) -> None:
-    done = wardgate("deid", "a.txt", "--jsonl", tmp_path / "a", tmp_path / "b")
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["a.txt", "--jsonl", "a", "b"], "Give one of"),
+        (["--csv", "a", "b", "--jsonl", "a", "b"], "Give one of"),
+        (["--jsonl", "a", "b", "--columns", "x"], "--columns goes with"),
+        (["--folder", ".", "b", "--overwrite"], "--overwrite goes with"),
+        (["a.txt", "--processes", "2"], "--processes goes with"),
+        (["--csv", "a", "b"], "Name the columns"),
+        (["--parquet", "a", "b", "--columns", " , "], "Name the columns"),
+        (["--csv", "a", "b", "--columns", "x", "--delimiter", "ab"], "one ASCII character"),
+        (["--csv", "a", "b", "--columns", "x", "--delimiter", '"'], "one ASCII character"),
+        (["--jsonl", "a", "b", "--processes", "0"], "not in the range"),
+        (["a.txt", "b.txt"], "unexpected extra argument"),
+        (["--jsonl", "a"], "requires 2 arguments"),
+    ],
+)
+def test_options_that_do_not_go_together(wardgate, tmp_path, monkeypatch, arguments, why) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_text('{"text": "fine"}\n')
+    done = wardgate("deid", *arguments)
+    assert done.code == 2
+    assert why in done.err
+    assert not (tmp_path / "b").exists()
+
+
+def test_an_unknown_policy_makes_no_file(wardgate, tmp_path) -> None:
+    (tmp_path / "a").write_text('{"text": "fine"}\n')
+    done = wardgate("deid", "--jsonl", tmp_path / "a", tmp_path / "b", "--policy", "none")
     assert done.code == 2
     assert not (tmp_path / "b").exists()
+
+
+def test_eval_is_a_command_and_a_file_of_that_name_is_not_lost(
+    wardgate, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "eval").write_text("fine")
+    assert wardgate("deid", "./eval").out == "fine"
+    assert "GOLD" in wardgate("deid", "eval", "--help").out
+    assert "eval" in wardgate("deid", "--help").out
+    assert "Missing argument" in wardgate("deid", "eval").err

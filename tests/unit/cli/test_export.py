@@ -39,6 +39,34 @@ def test_the_container_gets_onnx_runtime_on_its_gpus(tmp_path) -> None:
     assert "gpus: [ 0, 1 ]" in config.read_text()
 
 
+def test_what_torch_runs_goes_along_for_the_wheels_server_on_a_gpu(tmp_path, monkeypatch) -> None:
+    torch = {"weights.safetensors": b"weights", "config.json": b"{}"}
+    files = {"model.onnx": b"graph", "tokenizer.json": b"words", **torch}
+    raw = tiny_models.as_json(tiny_models.manifest(files))
+    put(str(tmp_path / "models"), "tiny", "1", {**files, "manifest.json": raw})
+    monkeypatch.setenv("WARDGATE_REGISTRY__INSECURE_ALLOW_UNSIGNED", "true")
+    place = ["--folder", str(tmp_path / "models"), "--state", str(tmp_path / "state")]
+    for gpus, wanted in ((1, torch), (0, {})):
+        out = tmp_path / str(gpus)
+        wish = ["--backend", "python", "--gpus", str(gpus), "--out", str(out)]
+        done = CliRunner().invoke(export, ["tiny", "--to", "triton", *wish, *place])
+        assert done.exit_code == 0, done.output
+        (version,) = out.glob("tiny.*/1")
+        found = {each.name: each.read_bytes() for each in version.iterdir() if each.name in torch}
+        assert found == wanted
+
+
+def test_preferred_sizes_go_up_to_the_largest_batch(tmp_path) -> None:
+    wish = ["sentiment", "--to", "triton", "--out", str(tmp_path), "--max-batch-size", "16"]
+    wish += ["--preferred-batch-size", "8", "--preferred-batch-size"]
+    done = CliRunner().invoke(export, [*wish, "32"])
+    assert done.exit_code == 2
+    assert "up to --max-batch-size" in done.output
+    assert CliRunner().invoke(export, [*wish, "4"]).exit_code == 0
+    (config,) = tmp_path.glob("*/config.pbtxt")
+    assert "preferred_batch_size: [ 4, 8 ]" in config.read_text()
+
+
 def test_a_model_that_is_not_there_is_refused(tmp_path) -> None:
     done = CliRunner().invoke(export, ["nothing", "--to", "triton", "--out", str(tmp_path)])
     assert isinstance(done.exception, ModelUnknown)

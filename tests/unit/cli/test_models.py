@@ -110,6 +110,24 @@ def test_a_model_is_trusted_once_it_is_signed_by_a_key_of_the_settings(
     assert "files as declared, signed by" in wardgate("models", "verify", "tiny", *place).out
 
 
+def test_one_model_that_cannot_be_read_hides_no_other(wardgate, tmp_path) -> None:
+    entry(tmp_path / "models")
+    (tmp_path / "models" / "gone").symlink_to(tmp_path / "nowhere")
+    place = ("--folder", tmp_path / "models", "--state", tmp_path / "state")
+    done = wardgate("models", "list", *place)
+    assert (done.code, done.err) == (1, "gone: expected a folder, and no link.\n")
+    assert [line.split()[0] for line in done.out.splitlines()] == ["sentiment", "tiny"]
+    done = wardgate("models", "verify", *place)
+    assert done.code == 1
+    assert "gone: expected a folder, and no link.\ntiny 1: The model is refused" in done.err
+    assert "sentiment" in done.out
+    done = wardgate("models", "verify", "sentiment", *place)  # and is nothing to it
+    assert (done.code, done.err) == (0, "")
+    assert wardgate("models", "verify", "gone", *place).code == 1
+    done = wardgate("models", "verify", "nonesuch", *place)
+    assert (done.code, "No such model: nonesuch." in done.err) == (2, True)
+
+
 def test_a_key_is_made_once_and_never_over_another(wardgate, tmp_path) -> None:
     assert wardgate("models", "keygen", tmp_path / "own.key").code == 0
     before = (tmp_path / "own.key").read_bytes()

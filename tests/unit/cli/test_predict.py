@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -31,6 +33,18 @@ def test_a_text_goes_through_the_gateway(predict) -> None:
 def test_the_text_may_come_from_standard_input(predict, given) -> None:
     done = predict(*given, stdin="wonderful – ünïcode".encode())
     assert json.loads(done.out)["text"] == "wonderful – ünïcode"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system shows it this way")
+@pytest.mark.parametrize("text", ["Jane Roe, MRN 44871234", "Zoë", "-x \n", "python"])
+def test_a_text_does_not_stay_on_the_command_line(text) -> None:
+    code = (
+        "import sys; from pathlib import Path; from wardgate.cli.predict import _veil\n"
+        "_veil(sys.argv[1]); sys.stdout.buffer.write(Path('/proc/self/cmdline').read_bytes())"
+    )
+    done = subprocess.run([sys.executable, "-c", code, text], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split(b"\0")[3:] == [b"*" * len(text.encode()), b""]
+    assert done.stdout.startswith(sys.executable.encode())
 
 
 def test_a_refusal_of_the_gateway_is_told_in_its_own_words(predict, monkeypatch) -> None:

@@ -56,3 +56,21 @@ def test_going_on_is_told(journal, monkeypatch, capsys) -> None:
     with Progress(200, journal) as progress:
         progress.show(Place(150, 30))
     assert "after line 20." in capsys.readouterr().err
+
+
+def test_a_pipe_has_no_end_to_show(journal, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(module, "_LINE_EVERY", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with Progress(None, journal, label="deid", unit="records") as progress:
+        journal.tally.lines = 7
+        progress.show(Place(100, 20))
+    shown = capsys.readouterr().err
+    assert shown.startswith("7 records, ")
+    assert shown.endswith(" records/s\n")
+
+
+def test_an_empty_file_is_no_division(journal, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(module, "_LINE_EVERY", 0.0)
+    with Progress(0, journal) as progress:
+        progress.show(Place(0, 0))
+    assert "0 lines" in capsys.readouterr().err

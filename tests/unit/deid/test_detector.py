@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import secrets
 import time
 
@@ -10,19 +11,26 @@ from wardgate.deid import deidentify as deidentify_module
 from wardgate.deid import detector as module
 from wardgate.deid import policy as policies
 from wardgate.deid.detector import Detector
-from wardgate.errors import DeadlineExceeded, DetectorFailed, Overloaded, PolicyUnknown
+from wardgate.deid.policyfile import read, shipped
+from wardgate.errors import (
+    DeadlineExceeded,
+    DetectorFailed,
+    Overloaded,
+    PolicyUnknown,
+)
 from wardgate.types import PHI, RequestContext
 
 NOTE = PHI("Dr. Smith saw Jane Doe. DOB: 07/28/1936")
 CONTEXT = RequestContext()
 
 
-def _make(policy="safe_harbor", *, inline_chars=8_192, processes=0):
+def _make(policy="safe_harbor", *, inline_chars=8_192, processes=0, **more):
     return Detector(
         policy,
         pseudonym_key=secrets.token_bytes(32),
         inline_chars=inline_chars,
         processes=processes,
+        **more,
     )
 
 
@@ -50,7 +58,7 @@ def today(monkeypatch):
     ],
 )
 def test_strengths_against_the_default(default, strengths):
-    assert _make(default).strengths == strengths
+    assert _make(default).strengths == {**strengths, "safe_harbor_vault": -1}
 
 
 def test_unknown_policies():
@@ -62,7 +70,7 @@ def test_unknown_policies():
 
 @pytest.mark.parametrize("name", policies.shipped())
 async def test_the_hash_in_the_reply_is_the_policys(name):
-    detector = _make()
+    detector = _make(vault=True)
     reply = await detector.deidentify(NOTE, policy=name, context=CONTEXT, deadline=_later())
     assert reply.policy == name
     assert reply.policy_hash == detector.policy_hash(name) == policies.get(name).hash
@@ -127,3 +135,101 @@ async def test_pseudonyms_are_of_its_own_key():
     patient = PHI("p-1")
     assert detector.pseudonym(patient, tenant="a") == detector.pseudonym(patient, tenant="a")
     assert detector.pseudonym(patient, tenant="a") != _make().pseudonym(patient, tenant="a")
+
+
+# -- policies of the site -------------------------------------------------------------------------
+
+SITE = """
+salt = "0123456789abcdef"
+[deny]
+NAME = ["zzyzx"]
+"""
+
+
+def _site(folder, *, deny="zzyzx", name="own"):
+    document = {**policies.get("safe_harbor").document, "name": name}
+    (folder / f"{name}.json").write_text(json.dumps(document))
+    (folder / "site.toml").write_text(SITE.replace("zzyzx", deny))
+
+
+async def test_a_sites_policies_stand_beside_the_shipped_ones(tmp_path):
+    _site(tmp_path)
+    detector = _make("own", catalog=read(tmp_path))
+    assert detector.strengths["own"] == 0
+    assert detector.strengths["safe_harbor"] == 1
+    assert detector.safe_harbor == {"own", "safe_harbor", "safe_harbor_vault"}
+    for name in ("own", "safe_harbor"):
+        reply = await detector.deidentify(
+            PHI("Met zzyzx."), policy=name, context=CONTEXT, deadline=_later()
+        )
+        assert reply.text == "Met [NAME]."
+        assert reply.policy_hash == detector.policy_hash(name)
+    assert detector.policy_hash("safe_harbor") != policies.get("safe_harbor").hash
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+async def test_a_change_is_for_what_is_decided_after_it(tmp_path, processes):
+    _site(tmp_path)
+    detector = _make("own", catalog=read(tmp_path), inline_chars=5, processes=processes)
+    await detector.start()
+    try:
+        old = detector.policy_hash("own")
+        strengths = detector.strengths
+
+        async def said(**more):
+            reply = await detector.deidentify(
+                PHI("Met zzyzx and qqfoo."),
+                policy="own",
+                context=CONTEXT,
+                deadline=_later(),
+                **more,
+            )
+            return reply.text, reply.policy_hash
+
+        assert await said() == ("Met [NAME] and qqfoo.", old)
+        _site(tmp_path, deny="qqfoo")
+        _site(tmp_path, deny="qqfoo", name="other")
+        detector.take(read(tmp_path))
+        new = detector.policy_hash("own")
+        assert await said() == ("Met zzyzx and [NAME].", new)
+        # what was decided on before the change ends under what was decided
+        assert await said(policy_hash=old) == ("Met [NAME] and qqfoo.", old)
+        assert strengths["other"] == 1
+    finally:
+        await detector.close()
+
+
+def test_the_default_cannot_go(tmp_path):
+    _site(tmp_path)
+    detector = _make("own", catalog=read(tmp_path))
+    with pytest.raises(PolicyUnknown):
+        detector.take(shipped())
+    assert detector.strengths["own"] == 0
+
+
+async def test_patient_and_tenant_reach_what_is_derived_also_in_a_process():
+    secret = secrets.token_bytes(32)
+    note = PHI("Dr. Smith saw Jane Doe on 3/14/2019. MRN: 1234567")
+    replies = {}
+    for processes in (0, 1):
+        detector = _make(inline_chars=10, processes=processes, secret=secret)
+        await detector.start()
+        try:
+            for tenant in ("a", "b"):
+                for patient in (None, "p", "q"):
+                    context = RequestContext(patient=PHI(patient) if patient else None)
+                    reply = await detector.deidentify(
+                        note,
+                        policy="expert_determination",
+                        context=context,
+                        tenant=tenant,
+                        deadline=_later(),
+                    )
+                    replies[processes, tenant, patient] = reply
+        finally:
+            await detector.close()
+    texts = {key: reply.text for key, reply in replies.items()}
+    assert len({texts[0, t, p] for t in "ab" for p in (None, "p", "q")}) == 6
+    for (processes, tenant, patient), reply in replies.items():
+        assert reply == replies[0, tenant, patient], processes
+        assert "Smith" not in reply.text

@@ -72,7 +72,7 @@ def test_an_unknown_reference_lets_no_year_through():
         ("limited_data_set", ["[NAME]", None, None, "[LOCATION]", None, None, "[LOCATION]"]),
         (
             "expert_determination",
-            ["[NAME]", "2019", "90+", "[LOCATION]", "[LOCATION]", "021**", "[LOCATION]"],
+            ["[NAME]", "[DATE]", "90+", "[LOCATION]", "[LOCATION]", "021**", "[LOCATION]"],
         ),
     ],
 )

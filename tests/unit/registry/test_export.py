@@ -236,8 +236,11 @@ def test_what_fails_halfway_leaves_nothing(model, tmp_path, monkeypatch) -> None
 
 def test_weights_for_torch_go_along_where_the_model_has_both(model) -> None:
     both = {**model.files, "weights.safetensors": b"w", "config.json": b"c"}
-    found = export.files(LoadedModel(model.manifest, both), Options())
-    assert {"1/weights.safetensors", "1/config.json"} <= found.keys()
+    torch = {"1/weights.safetensors", "1/config.json"}
+    whole = LoadedModel(model.manifest, both)
+    assert torch <= export.files(whole, Options(gpus=1)).keys()
+    # on a processor, and by the other backends, the graph runs
+    assert not torch & export.files(whole, Options()).keys()
+    assert not torch & export.files(whole, Options(backend="onnxruntime", gpus=1)).keys()
     del both["config.json"]
-    found = export.files(LoadedModel(model.manifest, both), Options())
-    assert "1/weights.safetensors" not in found
+    assert not torch & export.files(whole, Options(gpus=1)).keys()

@@ -15,6 +15,7 @@ GOOD = {"architectures": ["DistilBertForSequenceClassification"]}
 
 
 def folder(path, config=GOOD, *files):
+    path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(config))
     for file in files:
         (path / file).write_bytes(b"")
@@ -77,6 +78,21 @@ def test_a_library_that_is_missing_is_named_with_what_to_install(tmp_path, monke
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ManifestInvalid, match="huggingface_hub"):
         huggingface.fetch("some/model", None)
+
+
+def test_what_was_downloaded_is_named_by_its_commit(tmp_path, monkeypatch):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    home = tmp_path / "models--some--model"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text(commit)
+    folder(home / "snapshots" / commit)
+    for revision in (None, "main", commit):
+        assert huggingface.fetch("some/model", revision) == (home / "snapshots" / commit, commit)
+    with pytest.raises(ManifestInvalid, match="Hugging Face did not give it"):
+        huggingface.fetch("some/other", None)
 
 
 @pytest.mark.parametrize(

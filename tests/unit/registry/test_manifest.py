@@ -47,6 +47,12 @@ def test_a_good_manifest_is_read_whole():
     assert manifest.golden == (Golden("a w1", "yes", 1.0, 0.01),)
 
 
+def test_it_may_say_where_the_model_came_from():
+    assert parse(tiny_models.as_json(TREE)).source is None
+    found = parse(changed(["source"], "org/model@0123456789abcdef0123456789abcdef01234567"))
+    assert found.source == "org/model@0123456789abcdef0123456789abcdef01234567"
+
+
 def test_int8_may_say_how_often_it_agreed():
     assert parse(tiny_models.as_json(TREE)).quantised is None
     found = parse(changed(["quantised"], {"compared": 200, "agreed": 199}))
@@ -159,6 +165,8 @@ def test_every_field_is_required(field):
         (["labels"], ["yes", "yes"], "labels"),
         (["labels"], ["yes", "no\x1b[2J"], "labels"),
         (["labels"], ["yes", "no\u202e"], "labels"),
+        (["source"], "", "source: expected where the model came from"),
+        (["source"], "org/model\n", "source"),
         (["added_by"], "me\x1b[2J", "added_by"),
         (["added_by"], "me\u202e", "added_by"),
         (["added_at"], "\uff12026-11-22T10:00:00Z", "added_at"),

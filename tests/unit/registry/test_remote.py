@@ -53,7 +53,8 @@ def test_a_model_is_fetched_verified_and_cached(bucket, cache, store, signer):
     assert store.versions("tiny") == ["1", "2"]
     model = store.load("tiny", "1")
     assert dict(model.files) == FILES
-    assert left(cache / digest) == ["model.onnx", "tokenizer.json"]
+    assert left(cache / digest) == [
+        "manifest.json", "model.onnx", "signature.json", "tokenizer.json"]  # fmt: skip
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
     fsspec.filesystem("memory").rm_file(f"{bucket}/tiny/1/model.onnx")
     assert store.load("tiny", "1").graph == b"graph"  # from the cache
@@ -155,11 +156,100 @@ def test_names_that_could_leave_the_folder_are_no_names(bucket, store, signer):
     fs = fsspec.filesystem("memory")
     fs.pipe_file(f"{bucket}/Bad Name/1/manifest.json", b"{}")
     fs.pipe_file(f"{bucket}/tiny/.hidden/manifest.json", b"{}")
-    assert [(each.name, each.version) for each in store.list()] == [("tiny", "1")]
+    found, unread = store.survey()
+    assert [(each.name, each.version) for each in found] == [("tiny", "1")]
+    assert unread == []
 
 
 def test_a_place_that_is_empty_has_no_models(cache):
-    assert Store([Remote("memory://nothing-here/models", cache)]).list() == []
+    assert Store([Remote("memory://nothing-here/models", cache)]).survey() == ([], [])
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """Take the storage away."""
+
+    def refuse(*_, **__):
+        raise ConnectionError("secret-host.example refused")
+
+    def leave() -> None:
+        for name in ("ls", "_open"):
+            monkeypatch.setattr(f"fsspec.implementations.memory.MemoryFileSystem.{name}", refuse)
+
+    return leave
+
+
+def kept(bucket, cache, *keys) -> Store:
+    return Store([Remote(bucket, cache)], trusted=keys, cache=cache)
+
+
+def test_a_version_whose_digest_is_known_is_read_while_the_storage_is_away(
+    bucket, cache, signer, stranger, away
+):
+    digest = fill(bucket, sign=signer)
+    store = kept(bucket, cache, signer.text)
+    assert not store.load("tiny", "1", digest=digest).kept
+    away()
+    found = store.load("tiny", "1", digest=digest)
+    assert (found.kept, found.id.digest, found.graph) == (True, digest, b"graph")
+    assert found.signed.key_id == signer.id
+    with pytest.raises(RegistryUnavailable):
+        store.load("tiny", "1")  # nobody said which bytes
+    with pytest.raises(RegistryUnavailable):
+        store.load("tiny", "1", digest="0" * 64)
+    with pytest.raises(ModelUntrusted):  # today's keys count
+        kept(bucket, cache, stranger.text).load("tiny", "1", digest=digest)
+
+
+@pytest.mark.parametrize(
+    ("file", "error"),
+    [
+        ("manifest.json", RegistryUnavailable),
+        ("model.onnx", RegistryUnavailable),
+        ("signature.json", ModelUntrusted),
+    ],
+)
+def test_what_is_not_whole_in_the_cache_does_not_serve(  # noqa: PLR0917
+    bucket, cache, signer, away, file, error
+):
+    digest = fill(bucket, sign=signer)
+    store = kept(bucket, cache, signer.text)
+    store.load("tiny", "1", digest=digest)
+    away()
+    path = cache / digest / file
+    for spoil in (lambda: path.write_bytes(b"rubbish"), path.unlink):
+        spoil()
+        with pytest.raises(RegistryUnavailable if path.exists() else error):
+            store.load("tiny", "1", digest=digest)
+
+
+def test_a_storage_that_is_away_does_not_hold_up_what_lies_in_a_folder(
+    bucket, cache, signer, away, tmp_path
+):
+    home = put(tmp_path / "shipped", sign=signer)
+    digest = hashlib.sha256((home / "manifest.json").read_bytes()).hexdigest()
+    store = Store([Remote(bucket, cache), tmp_path / "shipped"], trusted=[signer.text], cache=cache)
+    fill(bucket, name="other")
+    away()
+    assert store.load("tiny", "1", digest=digest).kept
+    found, unread = store.survey()
+    assert [each.name for each in found] == ["tiny"]
+    assert [each.name for each in unread] == [""]
+    assert "did not give it" in unread[0].detail
+
+
+def test_a_full_disk_beside_a_whole_cache_is_no_hindrance(
+    bucket, cache, store, signer, monkeypatch
+):
+    digest = fill(bucket, sign=signer)
+    store.load("tiny")
+    (cache / digest / "manifest.json").unlink()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("wardgate.registry.remote.os.fsync", full)
+    assert store.load("tiny").graph == b"graph"
 
 
 def test_a_file_url_works_as_a_bucket_does(tmp_path, cache, signer):

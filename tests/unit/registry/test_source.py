@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unit.registry.conftest import put
-from wardgate.errors import ManifestInvalid
+from wardgate.errors import ManifestInvalid, RegistryUnavailable
 from wardgate.registry.manifest import FileEntry
 from wardgate.registry.source import Folder, check
 
@@ -34,6 +34,33 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path):
     assert folder.versions("tiny") == []
     with pytest.raises(ManifestInvalid), folder.open("tiny", "1"):
         pass
+
+
+def test_a_place_that_cannot_be_read_is_not_taken_for_empty(tmp_path):
+    (tmp_path / "models").write_bytes(b"")
+    folder = Folder(tmp_path / "models")
+    for ask in (folder.names, lambda: folder.versions("tiny"), folder.open("tiny", "1").__enter__):
+        with pytest.raises(RegistryUnavailable, match="cannot be read"):
+            ask()
+
+
+def test_a_folder_that_may_not_be_read_is_said_and_a_link_is_another_thing(tmp_path, monkeypatch):
+    put(tmp_path)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    folder = Folder(tmp_path)
+    assert folder.names() == ["gone", "tiny"]
+    with pytest.raises(ManifestInvalid, match="gone: expected a folder, and no link"):
+        folder.versions("gone")
+    opened = os.open
+
+    def closed(path, *rest, **more):
+        if path == "tiny":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", closed)
+    with pytest.raises(ManifestInvalid, match="tiny: its folder cannot be read"):
+        folder.versions("tiny")
 
 
 def test_a_file_is_read_whole_and_verified(tmp_path):

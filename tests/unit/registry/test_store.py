@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny_models
 from unit.registry.conftest import FILES, put
 from wardgate.errors import ManifestInvalid, ModelUnknown, ModelUntrusted
 from wardgate.registry import signature
@@ -216,12 +217,44 @@ def test_inspecting_and_describing_say_who_vouches_and_serve_nobody(tmp_path, st
         store.inspect("tiny")
 
 
+def test_what_only_torch_runs_is_read_where_the_whole_is_asked_for(tmp_path):
+    files = {**FILES, "weights.safetensors": b"weights", "config.json": b"{}"}
+    home = put(tmp_path, files=files)
+    (home / "manifest.json").write_bytes(tiny_models.as_json(tiny_models.manifest(files)))
+    store = lax(tmp_path)
+    assert store.load("tiny").files.keys() == FILES.keys()
+    assert store.load("tiny", whole=True).files.keys() == files.keys()
+    assert store.inspect("tiny").files.keys() == files.keys()
+    (home / "weights.safetensors").write_bytes(b"Weights")
+    assert store.load("tiny").graph == b"graph"
+    with pytest.raises(ManifestInvalid, match=r"weights\.safetensors"):
+        store.load("tiny", whole=True)
+
+
+def test_what_cannot_be_read_hides_nothing_else(tmp_path):
+    put(tmp_path / "one")
+    put(tmp_path / "one", name="elsewhere")
+    (tmp_path / "one" / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "one" / "linked").symlink_to(tmp_path / "one" / "elsewhere")
+    (tmp_path / "two").write_bytes(b"")
+    put(tmp_path / "three", version="2")
+    store = lax(tmp_path / "one", tmp_path / "two", tmp_path / "three")
+    found, unread = store.survey()
+    assert [(each.name, each.version) for each in found] == [
+        ("elsewhere", "1"), ("tiny", "1"), ("tiny", "2")]  # fmt: skip
+    assert [each.name for each in unread] == ["gone", "linked", ""]
+    assert lax(tmp_path / "one").versions("tiny") == ["1"]
+    with pytest.raises(ManifestInvalid, match="no link"):
+        store.versions("gone")
+
+
 # -- what is shipped ------------------------------------------------------------------------------
 
 
 def test_every_shipped_model_verifies_and_its_digest_is_pinned():
     store = Store()
-    listed = store.list()
+    listed, unread = store.survey()
+    assert unread == []
     assert [each.name for each in listed] == ["sentiment"]
     wanted = []
     for each in listed:
@@ -253,6 +286,6 @@ def test_a_gateways_store_has_its_folder_its_url_and_the_shipped_models(tmp_path
         trusted=(),
         allow_unsigned=True,
     )
-    assert [each.name for each in store.list()] == ["one", "sentiment", "two"]
+    assert [each.name for each in store.survey()[0]] == ["one", "sentiment", "two"]
     assert store.load("two").graph == b"graph"
     assert Path(tmp_path / "cache").is_dir()

@@ -67,7 +67,7 @@ async def test_the_document_lists_every_route_but_the_static_pages(running, docu
     assert listed == real
     paths = {path for path, _ in listed}
     assert {path for path in paths if not path.startswith("/v2")} == {
-        "/v1/predict", "/v1/deidentify", "/livez", "/readyz", "/oauth2/token",
+        "/v1/predict", "/v1/deidentify", "/v1/reidentify", "/livez", "/readyz", "/oauth2/token",
         "/.well-known/jwks.json", "/v1/models", "/v1/models/{model}",
         *(f"/v1/models/{{model}}/{change}" for change in CHANGES),
     }  # fmt: skip

@@ -6,8 +6,15 @@ import asyncio
 
 import pytest
 
-from wardgate.errors import BodyIncomplete, BodyTimeout, BodyTooLarge, ContentTypeUnsupported
-from wardgate.web.body import CallerLeft, check_headers, read, watched
+from wardgate.errors import (
+    BodyIncomplete,
+    BodyTimeout,
+    BodyTooLarge,
+    ContentTypeUnsupported,
+    RequestMalformed,
+)
+from wardgate.settings import Limits
+from wardgate.web.body import CallerLeft, check_headers, read, take, watched
 
 JSON = b"application/json"
 
@@ -46,6 +53,14 @@ def test_json_in_utf8_is_taken(value) -> None:
 def test_any_other_type_is_refused(value) -> None:
     with pytest.raises(ContentTypeUnsupported):
         check_headers(scope((b"content-type", value)), media_type=JSON, limit=10)
+
+
+@pytest.mark.parametrize("other", [JSON, b"text/plain", b""])
+def test_two_types_are_refused_since_another_server_may_take_the_other(other) -> None:
+    for pair in ((JSON, other), (other, JSON)):
+        given = scope(*((b"content-type", each) for each in pair))
+        with pytest.raises(RequestMalformed, match="Content-Type stands there twice"):
+            check_headers(given, media_type=JSON, limit=10, or_else=frozenset({b""}))
 
 
 def test_a_body_without_a_type_is_refused() -> None:
@@ -180,3 +195,18 @@ def test_a_route_may_take_other_types_besides() -> None:
         check_headers(
             scope((b"content-type", b"text/plain")), media_type=JSON, limit=10, or_else=other
         )
+
+
+async def test_take_goes_by_the_headers_before_it_reads() -> None:
+    async def receive() -> None:
+        raise AssertionError("the body was read")
+
+    with pytest.raises(ContentTypeUnsupported):
+        await take(scope(), receive, Limits())
+
+    async def body() -> dict[str, object]:
+        return {"type": "http.request", "body": b"x" * 1025}
+
+    assert await take(scope((b"content-type", JSON)), body, Limits()) == b"x" * 1025
+    with pytest.raises(BodyTooLarge):
+        await take(scope((b"content-type", JSON)), body, Limits(body_bytes=1024))

@@ -125,5 +125,5 @@ async def test_counts_are_added_up_over_the_workers(world):
     assert 5 < total.candidate.requests < 38
     assert tally_of(world.store.followers(), "another") == Tally(Arm())
     await world.until(lambda: world.standing.change.state == "rolled-back")
-    other._served._leases.clear()
+    other._served._leases._held.clear()
     assert (await world.settle()).candidate is None

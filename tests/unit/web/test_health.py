@@ -144,6 +144,17 @@ async def test_a_probe_reads_the_state_and_makes_no_check(probe) -> None:
     assert check.made == 1
 
 
+async def test_a_check_that_holds_may_have_something_to_say(probe) -> None:
+    async def part() -> CheckState:
+        return CheckState("part", ok=True, detail="the newest files are refused")
+
+    readiness = Readiness([part])
+    await readiness.refresh()
+    reply = await probe(readiness, "/readyz")
+    assert reply.status_code == 200
+    assert reply.json()["checks"] == {"part": "the newest files are refused"}
+
+
 async def test_a_gateway_that_is_not_ready_says_why_and_lives(probe) -> None:
     readiness = Readiness([Check(ok=False)])
     await readiness.refresh()

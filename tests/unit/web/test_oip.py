@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wardgate.errors import BodyInvalid, BodyNotUtf8, TextTooLong
 from wardgate.settings import Limits
 from wardgate.types import Priority
-from wardgate.web.oip import Inference, Input, Wanted, ask
+from wardgate.web.oip import Inference, Input, Wanted, ask, flat
 
 LIMITS = Limits(rows=4, text_chars=10)
 CANARY = "Okonkwo"
@@ -97,7 +97,7 @@ def test_any_bytes_are_taken_or_refused(data: bytes, rows: int) -> None:
         (text(shape=(10**30,)), "1 to 4 texts"),
         (text(shape=(2,)), "not of its shape"),
         (text(["a", "b"], (1,)), "not of its shape"),
-        (text([["a"], "b"], (2, 1)), "Each element of 'text' is a string"),
+        (text([["a"], "b"], (2, 1)), "not of its shape"),
         (text([7]), "Each element of 'text' is a string"),
         (text([None]), "Each element of 'text' is a string"),
         (text([["a"]]), "Each element of 'text' is a string"),
@@ -249,3 +249,24 @@ def test_outputs_are_known_and_named_once() -> None:
         with pytest.raises(BodyInvalid, match="no parameter but binary_data") as raised:
             asked(outputs=(Wanted("label", {name: 1}),))
         assert CANARY not in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "found"),
+    [
+        ([], [2], []),
+        ([1, 2], [2], [1, 2]),
+        ([1, 2, 3, 4], [2, 2], [1, 2, 3, 4]),
+        ([[1, 2], [3, 4]], [2, 2], [1, 2, 3, 4]),
+        ([[[1], [2]], [[3], [4]]], [2, 2, 1], [1, 2, 3, 4]),
+        ([[1], [2, 3, 4]], [2, 2], []),
+        ([[1, 2, 3, 4]], [2, 2], []),
+        ([[1, 2], 3, 4], [2, 2], []),
+        ([1, [2, 3], 4], [2, 2], [1, [2, 3], 4]),
+        ([[1, 2], [3, 4]], [4], [[1, 2], [3, 4]]),
+        ([[1] * 3], [1, 1 << 40], []),
+        ((1, 2), [2], [1, 2]),
+    ],
+)
+def test_elements_come_flat_or_nested_just_as_the_shape_is(data: Any, shape: Any, found: Any):
+    assert flat(data, shape) == found

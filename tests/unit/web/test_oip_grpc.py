@@ -18,6 +18,7 @@ from wardgate.settings import Limits
 from wardgate.web.grpc_server import GrpcLimits, GrpcServer
 from wardgate.web.middleware import open_call
 from wardgate.web.oip_grpc import Calls, address, inference, status_code, trailing
+from wardgate.web.oip_models import OipModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -64,9 +65,8 @@ def serve(running) -> Callable[..., Any]:
     async def started(found: Any = running, **limits: Any) -> Caller:
         bounds = Limits(**limits)
         calls = Calls(
-            found.gateway.flow,
+            OipModels(found.gateway.flow, bounds, found.gateway.tensors),
             found.gateway.readiness,
-            limits=bounds,
             digest=lambda _: "0" * 64,
             gateway_version="1",
         )
@@ -380,3 +380,64 @@ async def test_no_more_parameters_than_http_takes() -> None:
         found.parameters[str(name)].bool_param = True
     with pytest.raises(BodyInvalid, match="up to 64"):
         inference(found)
+
+
+# -- what callers try -----------------------------------------------------------------------------
+
+
+def changed(change: Callable[[Any], object]) -> bytes:
+    found = request(NOTE)
+    change(found)
+    content: bytes = found.SerializeToString()
+    return content
+
+
+def parameter(name: str, **value: Any) -> Callable[[Any], object]:
+    def change(found: Any) -> None:
+        for field, given in value.items():
+            setattr(found.parameters[name], field, given)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.raw_input_contents.append(b"x"),
+        lambda m: m.raw_input_contents.extend([b"x", b"y"]),
+        lambda m: m.inputs[0].contents.int_contents.append(1),
+        lambda m: m.inputs[0].ClearField("contents"),
+        lambda m: m.inputs[0].contents.bytes_contents.append(b"x"),
+        lambda m: m.inputs[0].contents.bytes_contents.__setitem__(0, b"\xff"),
+        lambda m: m.inputs[0].shape.append(1 << 62),
+        lambda m: m.inputs[0].shape.__setitem__(0, -1),
+        lambda m: m.inputs[0].shape.__setitem__(0, 1 << 62),
+        lambda m: m.ClearField("inputs"),
+        lambda m: m.inputs[0].parameters["shared_memory_region"].CopyFrom(
+            service_pb2.InferParameter(string_param="a")
+        ),
+        lambda m: setattr(m, "id", "Mr. Okonkwo"),
+        lambda m: m.outputs.add(name="Okonkwo"),
+        parameter("timeout", double_param=float("nan")),
+        parameter("timeout", string_param="5"),
+        parameter("timeout", int64_param=-1),
+        parameter("timeout_ms", double_param=5.0),
+        parameter("priority", bool_param=True),
+        parameter("patient", double_param=float("inf")),
+        parameter("patient", int64_param=5),
+        parameter("purpose", string_param="Okonkwo"),
+        parameter("Okonkwo", string_param="Okonkwo"),
+        parameter("sequence_id", int64_param=1),
+    ],
+)  # fmt: skip
+async def test_nothing_of_a_message_is_a_fault_of_ours(caller, change) -> None:
+    refused = await caller.refused("ModelInfer", changed(change))
+    assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_two_tokens_are_none(caller) -> None:
+    bearer = tuple(caller.running.bearer().items())
+    refused = await caller.refused(
+        "ModelInfer", request(NOTE).SerializeToString(), metadata=bearer * 2
+    )
+    assert refused.code() is grpc.StatusCode.UNAUTHENTICATED

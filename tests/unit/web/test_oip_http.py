@@ -130,6 +130,18 @@ async def test_refused_by_headers(running, headers, status, slug) -> None:
     assert reply.json()["type"] == f"urn:wardgate:problem:{slug}"
 
 
+@pytest.mark.parametrize("header", ["content-type", "inference-header-content-length"])
+async def test_a_header_that_decides_how_a_body_is_read_stands_once(running, header) -> None:
+    content = json.dumps(BODY).encode()
+    values = {
+        "content-type": ("application/json", "application/octet-stream"),
+        "inference-header-content-length": (str(len(content)), str(len(content))),
+    }
+    headers = [*running.bearer().items(), *((header, value) for value in values[header])]
+    reply = await post(running, content, headers=headers)
+    assert reply.status_code == (400 if header == "content-type" else 422)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

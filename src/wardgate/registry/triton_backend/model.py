@@ -21,7 +21,9 @@ from typing import Any
 sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(":") if folder]
 
 import numpy as np  # noqa: E402
-import triton_python_backend_utils as pb_utils  # noqa: E402
+
+with suppress(ImportError):  # outside Triton only `torch_run` is wanted
+    import triton_python_backend_utils as pb_utils
 
 _IDS = ["input_ids", "attention_mask"]
 _ASIDE = 10
@@ -51,7 +53,7 @@ class TritonPythonModel:
         folder = Path(args["model_repository"], args["model_version"])
         device = int(args["model_instance_device_id"]) if gpu else None
         if gpu and (folder / "weights.safetensors").is_file():
-            self._run = _torch(folder, f"cuda:{device}")
+            self._run = torch_run(folder, f"cuda:{device}")
         else:
             count = sum(int(group.get("count", 1)) for group in config["instance_group"])
             threads = int(os.environ.get("MODEL_THREADS", "0")) or max(1, cores // count)
@@ -137,8 +139,11 @@ def _onnx(folder: Path, outputs: list[str], device: int | None, threads: int) ->
     return run
 
 
-def _torch(folder: Path, device: str) -> Run:
-    """Return a run of `weights.safetensors` in bfloat16, as `config.json` says."""
+def torch_run(folder: Path, device: str) -> Run:
+    """Return a run of `weights.safetensors` in bfloat16, as `config.json` says.
+
+    `wardgate models add` tries the weights with it on the processor (`device` `cpu`).
+    """
     import safetensors.torch  # noqa: PLC0415
     import torch  # noqa: PLC0415
     import transformers  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """The model file inside Triton, without Triton: who runs with whom, and who gets which rows.
 
 Triton's module exists only in its own process: its two value types stand in here. The contract
-tests run the file in the real server.
+tests run the file in the real server; what torch runs is tested in tests/training.
 """
 
 from __future__ import annotations
@@ -157,28 +157,3 @@ def test_after_the_last_sample_it_comes_back_once(loaded, monkeypatch) -> None:
     for done in ([], [1], [1]):
         loaded.execute([Request([[1, 2]])])
         assert turns == done
-
-
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
-@pytest.mark.skipif(
-    importlib.util.find_spec("transformers") is None, reason="transformers is not installed"
-)
-def test_a_hugging_face_encoder_runs_in_bfloat16(loaded, tmp_path) -> None:
-    import safetensors.torch
-    import torch
-    import transformers
-
-    config = transformers.DistilBertConfig(
-        vocab_size=50, dim=16, n_heads=2, n_layers=1, hidden_dim=32, max_position_embeddings=32
-    )
-    encoder = transformers.DistilBertForSequenceClassification(config).eval()
-    encoder.config.architectures = ["DistilBertForSequenceClassification"]
-    encoder.config.save_pretrained(tmp_path)
-    safetensors.torch.save_file(encoder.state_dict(), tmp_path / "weights.safetensors")
-    ids = np.arange(1, 13).reshape(2, 6)
-    run = type(loaded).initialize.__globals__["_torch"](tmp_path, "cpu")
-    (found,) = run([ids, np.ones_like(ids)])
-    with torch.inference_mode():
-        exact = encoder(torch.from_numpy(ids), torch.ones(2, 6, dtype=torch.int64)).logits.numpy()
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, exact, atol=0.02)

@@ -1,0 +1,1 @@
+"""What makes the tagger that finds PHI: its training data, its training, its export."""
