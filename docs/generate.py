@@ -55,7 +55,7 @@ def settings() -> str:
     lines += ["## Members of `WARDGATE_AUTH__ISSUERS`", ""]
     lines += ["A JSON list of objects, or `[[auth.issuers]]` tables in the TOML file.", ""]
     lines += ["| member | default | meaning |", "| --- | --- | --- |"]
-    from wardgate.settings import Issuer  # noqa: PLC0415 -- beside its use
+    from wardgate.setting_groups import Issuer  # noqa: PLC0415 -- beside its use
 
     lines += [_row(leaf, field) for leaf, field in Issuer.model_fields.items()]
     return "\n".join(lines) + "\n"

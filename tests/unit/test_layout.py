@@ -18,7 +18,8 @@ from types import ModuleType
 import pytest
 
 from wardgate.errors import tree
-from wardgate.settings import Issuer, Settings
+from wardgate.setting_groups import Issuer
+from wardgate.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "wardgate"

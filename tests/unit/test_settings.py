@@ -7,13 +7,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from wardgate import settings
 from wardgate.errors import SettingsInvalid
-from wardgate.settings import NOT_SETTINGS, Issuer, Settings, is_loopback, load
+from wardgate.setting_groups import Issuer
+from wardgate.settings import NOT_SETTINGS, Settings, load
 
 GROUPS = {
     name: info.annotation
@@ -187,28 +186,6 @@ def test_without_an_issuer_only_direct_loopback_is_served(server) -> None:
         load(server=server)
 
 
-@given(st.ip_addresses(v=4))
-def test_loopback_is_the_block_of_this_machine(address) -> None:
-    assert is_loopback(str(address)) == str(address).startswith("127.")
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        ("localhost", True),
-        ("::1", True),
-        ("127.8.9.1", True),
-        ("localhost.example", False),
-        ("", False),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("127.0.0.1.example", False),
-    ],
-)
-def test_loopback_by_name(host, local) -> None:
-    assert is_loopback(host) is local
-
-
 def test_settings_cannot_be_changed() -> None:
     settings = load()
     with pytest.raises(ValidationError):
@@ -252,40 +229,3 @@ def test_what_was_read_once_is_not_read_again(monkeypatch, tmp_path) -> None:
     again = settings.given(read.model_dump(mode="json"))
     assert again.limits.text_chars == 5
     assert again.model_dump() == read.model_dump()
-
-
-ELSEWHERE = {"kind": "triton", "triton_url": "triton.example:8001"}
-
-
-@pytest.mark.parametrize(
-    "engine",
-    [
-        {"kind": "triton"},
-        {"kind": "triton", "triton_url": "127.0.0.1:8001"},
-        {"kind": "triton", "triton_url": "[::1]:8001"},
-        {**ELSEWHERE, "triton_ca": "ca.pem"},
-        {**ELSEWHERE, "triton_ca": "ca.pem", "triton_cert": "c.pem", "triton_key": "k.pem"},
-        {**ELSEWHERE, "triton_insecure_plaintext": True},
-    ],
-)
-def test_a_triton_of_ones_own_or_elsewhere(engine) -> None:
-    assert Settings(engine=engine).engine.kind == "triton"
-
-
-@pytest.mark.parametrize(
-    "engine",
-    [
-        ELSEWHERE,  # plain text to another host
-        {"triton_url": "127.0.0.1:8001"},
-        {"kind": "triton", "triton_url": "127.0.0.1"},
-        {"kind": "triton", "triton_url": ":8001"},
-        {"kind": "triton", "triton_url": "127.0.0.1:http"},
-        {"kind": "triton", "triton_ca": "ca.pem"},
-        {**ELSEWHERE, "triton_ca": "ca.pem", "triton_cert": "c.pem"},
-        {**ELSEWHERE, "triton_insecure_plaintext": True, "triton_cert": "c", "triton_key": "k"},
-        {**ELSEWHERE, "triton_ca": "ca.pem", "triton_control": "control"},
-    ],
-)
-def test_a_triton_that_cannot_be_reached_safely_is_refused(engine) -> None:
-    with pytest.raises(ValueError, match="triton"):
-        Settings(engine=engine)

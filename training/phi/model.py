@@ -21,8 +21,8 @@ from wardgate.deid.tagger_features import GRAMS, SHAPES, SPECIALS, UNKNOWN
 class Shape:
     """Sizes of the net."""
 
-    width: int = 128
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1)
+    width: int = 96
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
     meaning: int = 64
     dropout: float = 0.15
     no_row: float = 0.15

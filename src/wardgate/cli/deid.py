@@ -13,12 +13,14 @@ from wardgate.cli.evaluate import evaluate
 from wardgate.cli.explain import lines
 from wardgate.cli.files import start
 from wardgate.cli.files.choice import Choice, choose
+from wardgate.cli.files.forms import TEXT_CHARS
 from wardgate.cli.files.source import STANDARD
-from wardgate.cli.jsonl import LINE_BYTES
 from wardgate.cli.options import policies_option
 from wardgate.engine.cpus import available
 
 _READ = click.Path(path_type=Path, dir_okay=False)
+_MOST_BYTES = 4 * TEXT_CHARS
+"""What so many characters take in UTF-8 at most."""
 _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t"}
 
@@ -235,12 +237,12 @@ def _text(file: Path | None, choice: Choice, *, explained: bool) -> None:
     if file is None and sys.stdin.isatty():
         raise click.UsageError("Give a file, or - to read standard input.")
     raw = _read(file)
-    if len(raw) > LINE_BYTES:
-        raise click.ClickException(f"The text is longer than {LINE_BYTES >> 20} MiB.")
     try:
-        text = raw.decode()
+        text = "" if len(raw) > _MOST_BYTES else raw.decode()
     except UnicodeDecodeError:
         raise click.ClickException("The text is not UTF-8.") from None
+    if len(raw) > _MOST_BYTES or len(text) > TEXT_CHARS:
+        raise click.ClickException(f"The text has more than {TEXT_CHARS:,} characters.")
     if explained:
         for line in lines(choice.detector().explain(text)):
             click.echo(line)
@@ -253,9 +255,9 @@ def _text(file: Path | None, choice: Choice, *, explained: bool) -> None:
 def _read(file: Path | None) -> bytes:
     """Return the bytes of a text, or more than there may be."""
     if file is None or file == STANDARD:
-        return sys.stdin.buffer.read(LINE_BYTES + 1)
+        return sys.stdin.buffer.read(_MOST_BYTES + 1)
     try:
         with file.open("rb") as opened:
-            return opened.read(LINE_BYTES + 1)
+            return opened.read(_MOST_BYTES + 1)
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}.") from None

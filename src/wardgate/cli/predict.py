@@ -21,7 +21,7 @@ from wardgate.cli.form import Form
 from wardgate.cli.jsonl import check_distinct
 from wardgate.cli.options import access_token, gateway_url, state_option
 from wardgate.cli.sender import Sender
-from wardgate.settings import is_loopback
+from wardgate.setting_groups import is_loopback
 from wardgate.types import Priority
 
 _SECONDS = {Priority.INTERACTIVE: 10.0, Priority.BULK: 60.0}

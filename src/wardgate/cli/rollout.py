@@ -15,7 +15,7 @@ import httpx
 
 from wardgate.cli.models import models
 from wardgate.cli.options import development_issuer, gateway_url, state_option
-from wardgate.settings import is_loopback
+from wardgate.setting_groups import is_loopback
 
 __all__ = ["models"]
 

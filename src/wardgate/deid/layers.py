@@ -6,6 +6,7 @@ One text in, one list of candidates out; `deidentify.py` decides how often a tex
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 
 from wardgate.deid import dates
@@ -18,6 +19,7 @@ from wardgate.deid.site import Site
 from wardgate.deid.spans import Candidate, resolve
 from wardgate.deid.tagger import Tagger
 from wardgate.deid.transform import TAG
+from wardgate.types import EntityType
 
 
 class Layers:
@@ -40,7 +42,7 @@ class Layers:
         ruled = standing(
             detect(folded, reference, self._words, until), reading.odds, self._tagger.vetoes
         )[0]
-        found = join(folded, ruled, _untagged(folded, reading.found))
+        found = join(folded, ruled, _claimed(folded, reading.found))
         return [*site.judge(folded, found, TAG), *alike(folded), *pseudonyms(folded)]
 
     def explained(
@@ -57,8 +59,18 @@ class Layers:
         return explain(resolve(spans), given, reading.odds)
 
 
-def _untagged(folded: str, found: list[Candidate]) -> list[Candidate]:
-    """Return candidates without the tags that an earlier pass wrote, each still ending with words."""
-    if not found or not ("[" in folded or "**" in folded or "90+" in folded):
+_YEAR = re.compile(r"(?:1[89]|20)[0-9]{2}")
+"""A year alone is no PHI; where it shows an age over 89, the rules say so (`dates.years`)."""
+
+
+def _claimed(folded: str, found: list[Candidate]) -> list[Candidate]:
+    """Return the tagger's candidates without tags that an earlier pass wrote and without bare years."""
+    if not found:
         return found
-    return trimmed(folded, found, [match.span() for match in TAG.finditer(folded)])
+    if "[" in folded or "**" in folded or "90+" in folded:
+        found = trimmed(folded, found, [match.span() for match in TAG.finditer(folded)])
+    return [
+        c
+        for c in found
+        if c[2] is not EntityType.DATE or not _YEAR.fullmatch(folded, c[0], c[1])
+    ]

@@ -17,7 +17,7 @@ from importlib import resources
 
 from wardgate.deid.site import NONE, Site
 from wardgate.deid.spans import Place
-from wardgate.errors import PolicyUnknown, SettingsInvalid
+from wardgate.errors import PolicyUnknown
 from wardgate.types import EntityType
 
 DEFAULT = "safe_harbor"
@@ -141,18 +141,18 @@ class Policy:
         return replace(self, site=site, hash=_hash({"policy": self.document, "site": site.digest}))
 
 
-class Wrong(SettingsInvalid):
-    """A document is refused; `path` says where: keys, and numbers of list entries."""
+class Wrong(ValueError):
+    """A document is refused: `detail` says why, `path` where, by keys and numbers of entries."""
 
     def __init__(self, detail: str, path: tuple[str | int, ...] = ()) -> None:
         super().__init__(detail)
-        self.path = path
+        self.detail, self.path = detail, path
 
 
 def parse(document: object) -> Policy:
     """Check a policy document.
 
-    Raises Wrong (a SettingsInvalid) with the reason: a key unknown or missing, an action that does
+    Raises Wrong with the reason: a key unknown or missing, an action that does
     not exist or does not fit its kind, or a claim to Safe Harbor that the actions do not bear out.
     """
     if not isinstance(document, dict):

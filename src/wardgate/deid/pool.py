@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sys
 from typing import Self
 
@@ -22,7 +23,7 @@ from wardgate.deid.process import (
     pack_request,
     unpack_reply,
 )
-from wardgate.errors import DetectorFailed, Overloaded
+from wardgate.errors import DetectorFailed, Overloaded, WardgateError
 from wardgate.types import PHI, Deidentified
 
 _START_SECONDS = 60.0
@@ -121,12 +122,17 @@ class LongTextPool:
         self._inside += 1
         try:
             found = await self._in_process(text, chosen, reference_date, timeout)
-        finally:
-            self._inside -= 1
-        try:
-            return self._detector.finish(text.reveal(), found, chosen, tenant, patient)
+            finish = functools.partial(
+                self._detector.finish, text.reveal(), found, chosen, tenant, patient
+            )
+            # what is derived from thousands of values takes a tenth of a second and more
+            return await asyncio.to_thread(finish) if chosen.derives else finish()
+        except WardgateError:
+            raise
         except Exception:  # noqa: BLE001 -- as where all is done here
             raise DetectorFailed from None
+        finally:
+            self._inside -= 1
 
     async def _in_process(
         self, text: PHI, policy: Policy, reference: Reference, seconds: float

@@ -25,7 +25,7 @@ from wardgate.errors import (
 from wardgate.flow import Admitted, Flow
 from wardgate.registry.rollout import ask
 from wardgate.registry.standing import Goal, Limits, Stage, Standing, from_tree, to_tree
-from wardgate.settings import Limits as SettingsLimits
+from wardgate.setting_groups import Limits as SettingsLimits
 from wardgate.types import Permission
 from wardgate.web.body import take
 from wardgate.web.driver import record_of

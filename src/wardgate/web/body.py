@@ -16,7 +16,7 @@ from wardgate.errors import (
     ContentTypeUnsupported,
     RequestMalformed,
 )
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.web.middleware import Receive, Scope
 
 _Result = TypeVar("_Result")

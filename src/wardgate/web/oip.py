@@ -18,7 +18,7 @@ from typing import Any
 
 from wardgate.errors import BodyInvalid, BodyNotUtf8, TextTooLong
 from wardgate.flow import Ask
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.types import PHI, RequestContext
 from wardgate.web.schemas import InferContext, Value, parse
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from wardgate.auth.permissions import may_see
 from wardgate.errors import Forbidden, ModelUnknown
 from wardgate.flow import Admitted, Ask, Flow
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.web import oip, oip_reply
 from wardgate.web.tensors import TensorPath
 

@@ -28,7 +28,7 @@ from wardgate.errors import (
 )
 from wardgate.flow import CLIENT_LEFT, Admitted, Flow
 from wardgate.request import conclude
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.types import Intent, Outcome, Permission
 from wardgate.web.body import CallerLeft, check_headers, read, watched
 from wardgate.web.middleware import Call, Receive, Scope, Send, send_reply

@@ -44,7 +44,7 @@ from wardgate.errors import (
     WardgateError,
 )
 from wardgate.flow import CLIENT_LEFT, Admitted, Ask, Flow, Head, Reply
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.types import Permission
 from wardgate.web.body import CallerLeft, take, watched
 from wardgate.web.middleware import Call, Receive, Scope, Send, is_proxied, send_reply

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wardgate import collector
 from wardgate.errors import BodyInvalid, BodyNotJson, BodyNotUtf8, BodyTooDeep, TextTooLong
 from wardgate.flow import Ask
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.types import PHI, Priority, RequestContext
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

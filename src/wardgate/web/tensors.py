@@ -27,7 +27,7 @@ from wardgate.registry.golden import Value
 from wardgate.registry.manifest import Tensor
 from wardgate.registry.store import LoadedModel
 from wardgate.request import conclude
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.types import Intent, ModelId, Outcome, RequestContext
 from wardgate.web import oip
 from wardgate.web.arrays import arrays, wanted

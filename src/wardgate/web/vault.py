@@ -13,8 +13,8 @@ from wardgate.deid.vault import Vault
 from wardgate.deid.vault_keys import KEY_BYTES
 from wardgate.deid.vault_store import VaultStore
 from wardgate.errors import StateInvalid
+from wardgate.setting_groups import Vault as VaultSettings
 from wardgate.settings import Settings
-from wardgate.settings import Vault as VaultSettings
 
 FOLDER: Final = "vault"
 KEY_FILE: Final = "vault.key"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wardgate.cli.jsonl import LINE_BYTES
+from wardgate.cli.files.forms import TEXT_CHARS
 from wardgate.deid.deidentify import Deidentifier
 from wardgate.errors import DetectorFailed
 
@@ -67,11 +67,11 @@ def test_a_fault_in_the_detector_prints_no_text(wardgate, monkeypatch) -> None:
 
 
 def test_a_text_too_long_is_refused(wardgate, tmp_path) -> None:
-    (tmp_path / "long").write_bytes(b"x" * (LINE_BYTES + 1))
-    for given, stdin in (([tmp_path / "long"], b""), ([], b"x" * (LINE_BYTES + 1))):
+    (tmp_path / "long").write_bytes(b"x" * (TEXT_CHARS + 1))
+    for given, stdin in (([tmp_path / "long"], b""), ([], b"x" * (TEXT_CHARS + 1))):
         done = wardgate("deid", *given, stdin=stdin)
         assert (done.code, done.out) == (1, "")
-        assert "longer than 16 MiB" in done.err
+        assert "more than 1,048,576 characters" in done.err
 
 
 def test_lines_of_a_file(wardgate, tmp_path) -> None:
@@ -92,10 +92,10 @@ def test_lines_of_a_file(wardgate, tmp_path) -> None:
 
 def test_a_lone_surrogate_is_kept_as_it_was_written(wardgate, tmp_path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
-    source.write_bytes(b'{"text": "a \\ud800 b", "also": "\\udfff"}\n{"text": "fine"}\n')
+    source.write_bytes(b'{"text": "BP 124/78 \\ud800 now.", "also": "\\udfff"}\n{"text": "fine"}\n')
     assert wardgate("deid", "--jsonl", source, target).code == 0
     first = json.loads(target.read_text().splitlines()[0])
-    assert first["text"] == first["deidentified"] == "a \ud800 b"
+    assert first["text"] == first["deidentified"] == "BP 124/78 \ud800 now."
     assert first["also"] == "\udfff"
 
 
@@ -182,8 +182,8 @@ def test_eval_is_a_command_and_a_file_of_that_name_is_not_lost(
     wardgate, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "eval").write_text("fine")
-    assert wardgate("deid", "./eval").out == "fine"
+    (tmp_path / "eval").write_text("BP 124/78.")
+    assert wardgate("deid", "./eval").out == "BP 124/78."
     assert "GOLD" in wardgate("deid", "eval", "--help").out
     assert "eval" in wardgate("deid", "--help").out
     assert "Missing argument" in wardgate("deid", "eval").err

@@ -16,7 +16,7 @@ from wardgate.cli.vault import vault
 from wardgate.deid.codes import Value, read
 from wardgate.deid.vault_seal import Order
 from wardgate.errors import CodeUnknown, StateInvalid, VaultUnavailable
-from wardgate.settings import Vault as VaultSettings
+from wardgate.setting_groups import Vault as VaultSettings
 from wardgate.types import EntityType
 from wardgate.web.reidentify import reason_digest
 from wardgate.web.vault import open_store

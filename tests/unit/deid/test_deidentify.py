@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from wardgate import Deidentifier
 from wardgate.deid import deidentify as module
+from wardgate.deid import layers
 from wardgate.deid import policy as policies
 from wardgate.deid.derive import PSEUDONYM
 from wardgate.deid.policyfile import Catalog
@@ -386,7 +387,7 @@ def test_a_fault_refuses_and_tells_nothing(monkeypatch):
     def fail(text, *_):
         raise ValueError(text)
 
-    monkeypatch.setattr(module, "detect", fail)
+    monkeypatch.setattr(layers, "detect", fail)
     with pytest.raises(DetectorFailed) as caught:
         DETECTOR.deidentify("Jane Canary")
     assert "Canary" not in repr(caught.value) + str(caught.value.__cause__) + caught.value.detail

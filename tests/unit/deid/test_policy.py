@@ -9,7 +9,7 @@ import pytest
 
 from wardgate.deid import policy
 from wardgate.deid.site import NONE, Site
-from wardgate.errors import PolicyUnknown, SettingsInvalid
+from wardgate.errors import PolicyUnknown
 from wardgate.types import EntityType
 
 
@@ -70,12 +70,12 @@ def test_hash_is_of_the_content_and_not_of_the_layout(document):
 def test_a_wrong_document_is_refused_with_the_reason(document, change, reason):
     wrong = copy.deepcopy(document)
     change(wrong)
-    with pytest.raises(SettingsInvalid, match=reason):
+    with pytest.raises(policy.Wrong, match=reason):
         policy.parse(wrong)
 
 
 def test_a_document_is_an_object():
-    with pytest.raises(SettingsInvalid):
+    with pytest.raises(policy.Wrong):
         policy.parse([])
 
 

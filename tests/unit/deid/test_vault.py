@@ -27,7 +27,7 @@ from wardgate.errors import (
 from wardgate.types import PHI, EntityType
 
 POLICY = "safe_harbor_vault"
-NOTE = "Patient: John Quill, MRN: 00482913, seen 03/14/2024. John Quill is well."
+NOTE = "Patient: John Quill, MRN: 00482913. John Quill is well."
 detector = Deidentifier(POLICY, vault=True)
 
 
@@ -61,17 +61,17 @@ async def fill(vault, *texts, tenant="clinic", patient="1", policy=POLICY):
 async def test_notes_are_filled_and_released(vault) -> None:
     first, second = await fill(vault, NOTE, "Dr. Amy Lee knows him.\nPatient: John Quill")
     name, mrn = standing(first.text)
-    assert first.text == f"Patient: {name}, MRN: {mrn}, seen 2024. {name} is well."
+    assert first.text == f"Patient: {name}, MRN: {mrn}. {name} is well."
     assert standing(second.text)[1] == name
     assert (first.policy, first.spans) == (POLICY, detector.deidentify(NOTE).spans)
     for note, raw in ((first, NOTE), (second, "Dr. Amy Lee knows him.\nPatient: John Quill")):
         for row in note.alignment:
             out = note.text[row.out_start : row.out_end]
-            assert out == "2024" or read(out) is not None
+            assert read(out) is not None
             assert raw[row.start : row.end] not in note.text
     release = await vault.release("clinic", text=first.text)
     assert release == Release(
-        NOTE.replace("03/14/2024", "2024"),
+        NOTE,
         {name: "John Quill", mrn: "00482913"},
         {"NAME": 1, "MRN": 1},
         (pseudonym(PHI("1"), tenant="clinic"),),

@@ -13,7 +13,7 @@ from wardgate.errors import (
     ContentTypeUnsupported,
     RequestMalformed,
 )
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.web.body import CallerLeft, check_headers, read, take, watched
 
 JSON = b"application/json"

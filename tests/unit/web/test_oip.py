@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wardgate.errors import BodyInvalid, BodyNotUtf8, TextTooLong
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.types import Priority
 from wardgate.web.oip import Inference, Input, Wanted, ask, flat
 

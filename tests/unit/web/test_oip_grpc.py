@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2
 
 from wardgate.audit.read import search
 from wardgate.errors import BodyInvalid, Overloaded, TokenInvalid, WardgateError, tree
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.web.grpc_server import GrpcLimits, GrpcServer
 from wardgate.web.middleware import open_call
 from wardgate.web.oip_grpc import Calls, address, inference, status_code, trailing

@@ -13,7 +13,7 @@ from tests.conftest import problem_of
 from tritonclient.http import InferenceServerClient, InferInput, InferResult
 
 from wardgate.errors import BodyInvalid
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.web.oip_http import header_length, inference, split
 from wardgate.web.schemas import InferBody
 

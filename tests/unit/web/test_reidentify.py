@@ -22,7 +22,7 @@ from wardgate.web.reidentify import reason_digest
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 POLICY = "safe_harbor_vault"
-NOTE = "Seen 03/14/2024. Patient: John Quill, MRN: 00482913. John Quill is much better."
+NOTE = "Patient: John Quill, MRN: 00482913. John Quill is much better."
 DEID = f"deid:{POLICY}"
 REASON = "Recall of John Quill after the notice"
 
@@ -64,13 +64,13 @@ async def test_a_note_goes_and_comes_back(running) -> None:
         text = await coded(client, running, patient="patient-7")
         codes = standing(text)
         assert re.fullmatch(
-            r"Seen 2024\. Patient: (\[NAME:\w+\]), MRN: \[MRN:\w+\]\. \1 is much better\.", text
+            r"Patient: (\[NAME:\w+\]), MRN: \[MRN:\w+\]\. \1 is much better\.", text
         )
         reply = await back(client, running, text=text)
     assert reply.status_code == 200
     assert reply.headers["cache-control"] == "no-store"
     body = reply.json()
-    assert body["text"] == NOTE.replace("03/14/2024", "2024")
+    assert body["text"] == NOTE
     assert body["values"] == [
         {"code": codes[0], "value": "John Quill"},
         {"code": codes[1], "value": "00482913"},

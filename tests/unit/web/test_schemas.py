@@ -20,7 +20,7 @@ from wardgate.errors import (
     TextTooLong,
     WardgateError,
 )
-from wardgate.settings import Limits
+from wardgate.setting_groups import Limits
 from wardgate.types import Priority
 from wardgate.web.schemas import (
     _KINDS,

@@ -11,8 +11,8 @@ from wardgate.deid.codes import Value, read
 from wardgate.deid.detector import Detector
 from wardgate.deid.vault_seal import Order
 from wardgate.errors import StateInvalid
+from wardgate.setting_groups import Vault as VaultSettings
 from wardgate.settings import Settings
-from wardgate.settings import Vault as VaultSettings
 from wardgate.types import EntityType
 from wardgate.web.vault import open_store, open_vault
 

@@ -26,7 +26,9 @@ from wardgate.types import Deidentified
 Item = tuple[int, bytes | None]
 """A number to name it by, counted from 1, and its bytes; None where it is too long to be read."""
 NO_PATIENT = Broken("no-patient", "it does not say whose it is")
-TOO_LONG = Broken("text-too-long", f"longer than {LINE_BYTES >> 20} MiB")
+TEXT_CHARS = 1 << 20
+"""Longest text, code points: the detector takes hundreds of times as much memory."""
+TOO_LONG = Broken("text-too-long", f"a text of more than {TEXT_CHARS:,} characters")
 
 
 class Detect(Protocol):
@@ -61,7 +63,7 @@ class JsonLine:
                 raise NO_PATIENT
             patient = str(patient)
         text = record["text"] if self.keep_text else record.pop("text")
-        found = detect(text, patient=patient)
+        found = detect(_bounded(text), patient=patient)
         record["deidentified"] = found.text
         record["spans"] = [
             {"start": s.start, "end": s.end, "label": s.label, "score": s.score}
@@ -102,7 +104,7 @@ class Record:
             raise NO_PATIENT
         found: Counter[str] = Counter()
         for column in self.columns:
-            clean = detect(self._text(fields[column]), patient=patient)
+            clean = detect(_bounded(self._text(fields[column])), patient=patient)
             found.update(clean.counts)
             if clean.alignment:
                 fields[column] = self._field(clean.text, quoted=fields[column][:1] == b'"')
@@ -120,6 +122,12 @@ class Record:
         if quoted or any(char in text for char in (self.delimiter, '"', "\n", "\r")):
             text = '"' + text.replace('"', '""') + '"'
         return text.encode()
+
+
+def _bounded(text: str) -> str:
+    if len(text) > TEXT_CHARS:
+        raise TOO_LONG
+    return text
 
 
 def split(record: bytes, delimiter: str) -> list[bytes]:
@@ -169,7 +177,7 @@ class Cells:
             if cell is None:
                 cells.append(None)
                 continue
-            clean = detect(cell, patient=patient)
+            clean = detect(_bounded(cell), patient=patient)
             found.update(clean.counts)
             cells.append(clean.text)
         counts.update(found)
@@ -193,15 +201,13 @@ class TextFile:
             if error.errno == errno.ELOOP:
                 raise Broken("not-a-file", "a link") from None
             raise Broken("not-readable", f"cannot be read: {error.strerror}") from None
-        if len(raw) > LINE_BYTES:
-            raise TOO_LONG
         try:
             text = raw.decode()
         except UnicodeDecodeError:
             raise Broken("not-utf8", "not UTF-8") from None
         if "\0" in text:
             raise Broken("not-text", "a binary file")
-        found = detect(text)
+        found = detect(_bounded(text))
         clean = found.text.encode()
         _replace(Path(self.target, name), clean)
         counts.update(found.counts)
@@ -210,12 +216,15 @@ class TextFile:
 
 
 def _read(path: Path) -> bytes:
-    """Return what a file holds, and one byte more than is allowed at most; follows no link."""
+    """Return what a file holds; follows no link. Raises Broken where it is too long or no file."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(file, "rb") as opened:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise Broken("not-a-file", "no regular file")
-        return opened.read(LINE_BYTES + 1)
+        raw = opened.read(LINE_BYTES + 1)
+    if len(raw) > LINE_BYTES:
+        raise TOO_LONG
+    return raw
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -14,7 +14,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wardgate.cli.files.forms import Cells, JsonLine, Record, TextFile, pack, split, unpack, work
+from wardgate.cli.files.forms import (
+    TEXT_CHARS,
+    Cells,
+    JsonLine,
+    Record,
+    TextFile,
+    pack,
+    split,
+    unpack,
+    work,
+)
 from wardgate.cli.jsonl import LINE_BYTES, Broken
 from wardgate.errors import DetectorFailed
 from wardgate.types import CleanText, Deidentified, EntityType, Replacement, Span
@@ -252,3 +262,17 @@ def test_the_patient_is_handed_on(form, raw, clean) -> None:
 def test_an_item_of_nobody_is_refused_where_a_patient_is_asked_for(form, raw) -> None:
     with pytest.raises(Broken, match="whose"):
         done(form, raw)
+
+
+@pytest.mark.parametrize(
+    ("form", "raw"),
+    [
+        (JsonLine(), json.dumps({"text": "x" * (TEXT_CHARS + 1)}).encode()),
+        (record(1), b"1," + b"x" * (TEXT_CHARS + 1) + b",2"),
+        (Cells(), marshal.dumps(["a", "x" * (TEXT_CHARS + 1)])),
+    ],
+)
+def test_a_text_too_long_is_not_read(form, raw) -> None:
+    with pytest.raises(Broken) as why:
+        done(form, raw)
+    assert why.value.code == "text-too-long"

@@ -1,0 +1,70 @@
+"""Rules and tagger over one text: what is claimed, what an earlier pass wrote stays."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from wardgate.deid import gazetteer, layers
+from wardgate.deid.dates import MAX_YEAR
+from wardgate.deid.resolve import Layer
+from wardgate.deid.site import Site
+from wardgate.deid.spans import resolve
+from wardgate.deid.tagger import Tagger
+from wardgate.errors import DetectorFailed
+from wardgate.types import EntityType as E
+
+LAYERS = layers.Layers(gazetteer.load(), Tagger.load())
+TODAY = dt.date(2026, 11, 22)
+
+
+def read(text: str, site: Site | None = None):
+    return resolve(LAYERS.read(text, TODAY, MAX_YEAR, site or Site()))
+
+
+def test_both_layers_are_heard():
+    text = "Patient: Wambui Odhiambo-Larsen, MRN: 4410982, seen 3/4/2019."
+    found = {text[c[0] : c[1]]: c for c in read(text)}
+    assert found["Wambui Odhiambo-Larsen"][2] is E.NAME
+    assert found["4410982"][2] is E.MRN
+    assert found["3/4/2019"][4] == (2019, 3, 4, False)
+
+
+@pytest.mark.parametrize(
+    "written", ["[NAME] was seen by Dr. [NAME].", "ZIP 021** and [DATE], [LOCATION]", "A 90+-year-old."]
+)
+def test_what_an_earlier_pass_wrote_is_left(written):
+    assert not any("[" in written[c[0] : c[1]] or "*" in written[c[0] : c[1]] for c in read(written))
+    assert not any("90" in written[c[0] : c[1]] for c in read(written))
+
+
+def test_a_year_alone_is_not_claimed():
+    candidates = [(0, 4, E.DATE, 0.9, None), (5, 13, E.DATE, 0.9, None), (14, 18, E.MRN, 0.9, None)]
+    assert layers._claimed("2019 3/4/2019 2019", candidates) == candidates[1:]
+
+
+def test_a_site_may_allow_what_any_layer_found():
+    text = "Seen by Dr. Okonkwo."
+    assert [c for c in read(text) if text[c[0] : c[1]] == "Okonkwo"]
+    allowed = Site(allow={"okonkwo": frozenset({("okonkwo",)})})
+    assert not [c for c in read(text, allowed) if text[c[0] : c[1]] == "Okonkwo"]
+
+
+def test_a_fault_of_the_tagger_refuses(monkeypatch):
+    def fail(*_):
+        raise DetectorFailed(reason="tagger")
+
+    monkeypatch.setattr(Tagger, "read", fail)
+    with pytest.raises(DetectorFailed):
+        read("Jane Canary")
+
+
+def test_an_explanation_names_the_layers():
+    text = "Patient: Wambui Odhiambo-Larsen, MRN: 4410982."
+    explained = LAYERS.explained(text, read(text), TODAY)
+    by_text = {text[e.start : e.end]: e for e in explained}
+    mrn = by_text["4410982"]
+    assert mrn.won is not None
+    assert {mrn.won.layer, *(claim.layer for claim in mrn.beat)} == {Layer.RULES, Layer.TAGGER}
+    assert all(0.0 <= e.odds <= 1.0 for e in explained)
