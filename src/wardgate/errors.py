@@ -283,6 +283,13 @@ class DetectorFailed(WardgateError):
     sentence = "The text could not be de-identified, so nothing was done with it."
 
 
+class SecondLookFailed(DetectorFailed):
+    """De-identified text still held an identifier, so it never left; another try ends the same."""
+
+    slug, status, title = "second-look", 500, "De-identification incomplete"
+    sentence = "A second look found an identifier in the de-identified text, so it was discarded."
+
+
 class VaultUnavailable(WardgateError):
     """The vault takes no write or cannot be read, so no code is given or released."""
 

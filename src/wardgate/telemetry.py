@@ -50,6 +50,11 @@ REQUEST_SECONDS = Histogram(
 )
 IN_FLIGHT = Gauge("wardgate_in_flight", "Requests admitted and not yet answered.")
 PHI_SPANS = Counter("wardgate_phi_spans_total", "Spans of PHI found, by type.", ("type",))
+SECOND_LOOK = Counter(
+    "wardgate_second_look_total",
+    "Values that the second look found in de-identified text, by type and what became of them.",
+    ("type", "action"),
+)
 BATCH_ROWS = Histogram(
     "wardgate_batch_rows", "Rows in a batch.", ("model",), buckets=(1, 2, 4, 8, 16, 32, 64)
 )

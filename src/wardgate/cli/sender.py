@@ -27,6 +27,7 @@ from wardgate.errors import (
     DetectorFailed,
     ModelOutputInvalid,
     NoteExceedsModel,
+    SecondLookFailed,
     TextTooLong,
     WardgateError,
     tree,

@@ -22,6 +22,7 @@ from wardgate.deid.derive import derived
 from wardgate.deid.fold import Index, Ranges, readings, unfold
 from wardgate.deid.layers import Layers
 from wardgate.deid.resolve import Explanation
+from wardgate.deid.secondlook import settled
 from wardgate.deid.secret import BYTES, Secret
 from wardgate.deid.spans import Candidate, outside, replace, resolve, rows, to_input
 from wardgate.deid.tagger import Tagger
@@ -138,7 +139,8 @@ class Deidentifier:
         Spans that the policy keeps are reported and left in the text. What is derived from a person
         is the same in all texts of one `tenant` that name the same `patient`.
 
-        Raises PolicyUnknown, and DetectorFailed where detection failed in any way.
+        Raises PolicyUnknown, and DetectorFailed where detection failed in any way, or where a
+        second look found what it missed and the policy refuses that.
         """
         chosen = self.chosen(policy, policy_hash)
         try:
@@ -183,7 +185,10 @@ class Deidentifier:
         tenant: str,
         patient: str | PHI | None,
     ) -> Deidentified:
-        """Put the edits into the text, with what the policy derives from the person."""
+        """Put the edits into the text, with what the policy derives; then look at it once more.
+
+        Raises SecondLookFailed.
+        """
         clean, alignment = found.text, found.alignment
         if policy.derives:
             subject = self._secret.subject(
@@ -207,7 +212,7 @@ class Deidentifier:
             policy=policy.name,
             policy_hash=policy.hash,
         )
-        return without(text, result)
+        return settled(text, without(text, result), policy)
 
 
 def _today() -> dt.date:

@@ -13,7 +13,8 @@ from wardgate.deid import dates
 from wardgate.deid.codes import alike
 from wardgate.deid.derive import pseudonyms
 from wardgate.deid.gazetteer import Gazetteer
-from wardgate.deid.resolve import Explanation, Layer, explain, join, standing, trimmed
+from wardgate.deid.places import is_large
+from wardgate.deid.resolve import Explanation, Layer, beyond, explain, standing, trimmed
 from wardgate.deid.rules import detect
 from wardgate.deid.site import Site
 from wardgate.deid.spans import Candidate, resolve
@@ -42,7 +43,7 @@ class Layers:
         ruled = standing(
             detect(folded, reference, self._words, until), reading.odds, self._tagger.vetoes
         )[0]
-        found = join(folded, ruled, _claimed(folded, reading.found))
+        found = [*ruled, *_claimed(folded, ruled, reading.found)]
         return [*site.judge(folded, found, TAG), *alike(folded), *pseudonyms(folded)]
 
     def explained(
@@ -63,14 +64,17 @@ _YEAR = re.compile(r"(?:1[89]|20)[0-9]{2}")
 """A year alone is no PHI; where it shows an age over 89, the rules say so (`dates.years`)."""
 
 
-def _claimed(folded: str, found: list[Candidate]) -> list[Candidate]:
-    """Return the tagger's candidates without tags that an earlier pass wrote and without bare years."""
+def _claimed(folded: str, ruled: list[Candidate], found: list[Candidate]) -> list[Candidate]:
+    """Return what the tagger adds: not what an earlier pass wrote, no bare year, no state or country."""
     if not found:
         return found
     if "[" in folded or "**" in folded or "90+" in folded:
         found = trimmed(folded, found, [match.span() for match in TAG.finditer(folded)])
     return [
         c
-        for c in found
-        if c[2] is not EntityType.DATE or not _YEAR.fullmatch(folded, c[0], c[1])
+        for c in (beyond(folded, ruled, found) if ruled else found)
+        if not (
+            (c[2] is EntityType.DATE and _YEAR.fullmatch(folded, c[0], c[1]))
+            or (c[2] is EntityType.LOCATION and is_large(folded[c[0] : c[1]].lower()))
+        )
     ]

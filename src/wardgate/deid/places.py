@@ -317,3 +317,8 @@ def zips(text: str) -> list[Candidate]:
         if state in STATE_CODES or _is_state(state) or left.lower().endswith(_STATE_PAIRS):
             found.append((start, end, E.LOCATION, 0.9, Place.ZIP))
     return found
+
+
+def is_large(low: str) -> bool:
+    """Whether this is a state or a country, which Safe Harbor lets stay (45 CFR 164.514(b)(2)(i)(B))."""
+    return low in STATES or low in _STATE_PAIRS or low in COUNTRIES or low.upper() in STATE_CODES

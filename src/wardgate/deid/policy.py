@@ -53,6 +53,13 @@ class Action(StrEnum):
     REDACT = "redact"
 
 
+class SecondLook(StrEnum):
+    """What happens where the second look finds something in de-identified text (`secondlook.py`)."""
+
+    REFUSE = "refuse"
+    REDACT = "redact"
+
+
 _STRENGTH = {action: rank for rank, action in enumerate(Action)}
 KINDS = frozenset(
     {label.value for label in EntityType if label is not EntityType.LOCATION}
@@ -113,6 +120,7 @@ class Policy:
     project: str = ""
     """Keys of shifts, surrogates, pseudonyms and encryption are of this project and the tenant."""
     shift: Shift = Shift()
+    second_look: SecondLook = SecondLook.REDACT
     site: Site = NONE
     """What the site adds to what is found, under every policy."""
     derives: bool = False
@@ -158,7 +166,7 @@ def parse(document: object) -> Policy:
     if not isinstance(document, dict):
         raise Wrong("A policy is a JSON object.")
     expected = {"name", "description", "source", "actions"}
-    given = document.keys() - {"standard", "project", "shift"}
+    given = document.keys() - {"standard", "project", "shift", "second_look"}
     if given != expected:
         raise Wrong(
             difference("A policy", given, expected),
@@ -189,6 +197,7 @@ def parse(document: object) -> Policy:
         standard=standard,
         project=str(document.get("project", document["name"])),
         shift=_shift(document.get("shift", {})),
+        second_look=_second_look(document.get("second_look", SecondLook.REDACT)),
         derives=any(action in DERIVED for action in actions.values()),
         vaulted=frozenset(
             EntityType(kind.split(".")[0])
@@ -248,6 +257,12 @@ def _shift(given: object) -> Shift:
             f"shift.days is a number from {_LEAST_DAYS} to {_MOST_DAYS}.", ("shift", "days")
         )
     return Shift(days, weekdays)
+
+
+def _second_look(given: object) -> SecondLook:
+    if not isinstance(given, str) or given not in set(SecondLook):
+        raise Wrong(f"second_look is one of {', '.join(SecondLook)}.", ("second_look",))
+    return SecondLook(given)
 
 
 def _hash(document: object) -> str:

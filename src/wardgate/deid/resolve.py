@@ -48,14 +48,25 @@ def standing(
     return kept, dropped
 
 
-def join(text: str, rules: Iterable[Candidate], tagged: Iterable[Candidate]) -> list[Candidate]:
-    """Return sorted, disjoint candidates of both layers.
+def beyond(
+    text: str, rules: Iterable[Candidate], tagged: Iterable[Candidate]
+) -> list[Candidate]:
+    """Return what the tagger found and rules did not, ending with words.
 
-    A rule knows the parts of a date and the kind of a place, so what rules cover stays as it is. What
-    the tagger found beyond is added; of a candidate that rules cover in part, the words left over.
+    A rule knows the parts of a date and the kind of a place, so what such a rule covers stays as it
+    is, and so does what rules give another label. A candidate around one of its own label is whole.
     """
-    first = resolve(rules)
-    return resolve([*first, *trimmed(text, tagged, [c[:2] for c in first])])
+    taken = resolve(rules)
+    out: list[Candidate] = []
+    for candidate in tagged:
+        start, end, label = candidate[:3]
+        inside = [
+            each[:2]
+            for each in taken[bisect_right(taken, start, key=_end) : bisect_left(taken, end, key=_start)]
+            if each[2] is not label or each[4] is not None or each[0] < start or end < each[1]
+        ]
+        out += trimmed(text, [candidate], inside)
+    return out
 
 
 def trimmed(

@@ -82,6 +82,13 @@ class Site:
             return found
         return [*found, *outside(own, [match.span() for match in written.finditer(text)])]
 
+    def unspared(self, text: str, found: list[Candidate]) -> list[Candidate]:
+        """Return the candidates in folded text but those whose every word is allowed."""
+        lowered = text.lower()
+        words = list(_WORD.finditer(lowered))
+        allowed = {m.start() for run in _phrases(words, self.allow) for m in run}
+        return [c for c in found if not _covered(lowered, c, allowed)]
+
     def _own(self, text: str, lowered: str, words: list[re.Match[str]]) -> Iterator[Candidate]:
         for each in self.identifiers:
             for match in each.pattern.finditer(text):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rules_alone import rules_alone
 
 from wardgate import Deidentifier
 from wardgate.deid import deidentify as module
@@ -24,6 +25,8 @@ from wardgate.errors import DetectorFailed, PolicyUnknown, SettingsInvalid
 from wardgate.types import PHI
 
 DETECTOR = Deidentifier(vault=True)
+RULES = rules_alone(vault=True)
+"""What rules make of years and of kept places does not hang on a model."""
 MAX_SECONDS = 0.050
 SIZE = 65_536
 
@@ -115,7 +118,7 @@ def test_a_note():
     result = DETECTOR.deidentify(NOTE, reference_date=dt.date(2026, 7, 28))
     _check(NOTE, result)
     assert result.text == (
-        "Discharge Summary \u2014 Patient: [NAME], MRN: MRN-[MRN], DOB: [DATE].\r\n"
+        "Discharge Summary \u2014 Patient: [NAME], MRN: [MRN], DOB: [DATE].\r\n"
         "Dr. [NAME] saw Mrs. [NAME] on 2019 at [LOCATION], [LOCATION], MA 021**.\r\n"
         "90+-year-old born in [DATE]. BP 120/80, 5/5 strength. SSN [SSN]. Fax: [FAX].\r\n"
         "[EMAIL], IP [IP], [URL] \U0001f469\u200d\u2695\ufe0f \u05d3\u05d5\u05d3\n"
@@ -262,16 +265,16 @@ def test_in_a_text_full_of_marks_nothing_hides_anywhere(number, policy):
     ],
 )
 def test_a_year_stays_only_where_it_is_read_as_a_year_again(text, clean):
-    assert DETECTOR.deidentify(text).text == clean
-    assert DETECTOR.deidentify(clean).text == clean
+    assert RULES.deidentify(text).text == clean
+    assert RULES.deidentify(clean).text == clean
 
 
 def test_limited_data_set_keeps_dates_and_cities_and_reports_them():
     text = "John Doe, seen 3/14/2019, 93-year-old, Boston, MA 02115, 12 Oak Street"
-    result = DETECTOR.deidentify(text, policy="limited_data_set")
+    result = RULES.deidentify(text, policy="limited_data_set")
     assert result.text == "[NAME], seen 3/14/2019, 93-year-old, Boston, MA 02115, [LOCATION]"
     assert result.counts == {"NAME": 1, "DATE": 1, "AGE": 1, "LOCATION": 3}
-    assert result.policy_hash != DETECTOR.deidentify(text).policy_hash
+    assert result.policy_hash != RULES.deidentify(text).policy_hash
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_limited_data_set_keeps_dates_and_cities_and_reports_them():
 def test_what_a_limited_data_set_keeps_stays_to_the_letter(kept):
     prefix = "MA " if kept[0] == "0" else ""
     text = f"Dr. Smith, 617-555-0123; {prefix}{kept}, 12 Oak Street"
-    result = DETECTOR.deidentify(text, policy="limited_data_set")
+    result = RULES.deidentify(text, policy="limited_data_set")
     assert result.text == f"Dr. [NAME], [PHONE]; {prefix}{kept}, [LOCATION]"
 
 
@@ -305,9 +308,9 @@ def test_unknown_policies():
 
 def test_today_is_the_clock(monkeypatch):
     monkeypatch.setattr(module, "_today", lambda: dt.date(2026, 7, 27))
-    assert DETECTOR.deidentify("DOB: 07/28/1936").text == "DOB: 1936"
+    assert RULES.deidentify("DOB: 07/28/1936").text == "DOB: 1936"
     monkeypatch.setattr(module, "_today", lambda: dt.date(2026, 7, 28))
-    assert DETECTOR.deidentify("DOB: 07/28/1936").text == "DOB: [DATE]"
+    assert RULES.deidentify("DOB: 07/28/1936").text == "DOB: [DATE]"
 
 
 TODAY = dt.date(2026, 7, 28)
@@ -355,7 +358,7 @@ def today(monkeypatch):
 @pytest.mark.usefixtures("today")
 def test_a_false_old_date_keeps_no_year_that_shows_an_age_over_89(claimed, text, clean):
     reference = dt.date.fromisoformat(claimed)
-    assert DETECTOR.deidentify(text, reference_date=reference).text == clean
+    assert RULES.deidentify(text, reference_date=reference).text == clean
 
 
 @pytest.mark.usefixtures("today")
@@ -370,7 +373,7 @@ def test_a_false_old_date_keeps_no_year_that_shows_an_age_over_89(claimed, text,
 )
 def test_no_date_earlier_than_the_note_keeps_more_than_today_does(birth, seen, claimed, form):
     text = f"DOB: {birth.strftime(form)}. Seen on {seen.strftime(form)}."
-    told = DETECTOR.deidentify(text, reference_date=claimed).text
+    told = RULES.deidentify(text, reference_date=claimed).text
     if claimed.year < seen.year:
         assert str(birth.year) not in told
         assert str(seen.year) not in told
@@ -379,8 +382,8 @@ def test_no_date_earlier_than_the_note_keeps_more_than_today_does(birth, seen, c
 @pytest.mark.parametrize("year", [1936, 2024])
 @pytest.mark.usefixtures("today")
 def test_with_no_date_given_it_is_today_and_later_years_stay(year):
-    assert DETECTOR.deidentify("Seen 01/05/2027").text == "Seen 2027"
-    assert DETECTOR.deidentify(f"Seen 08/05/{year}").text == f"Seen {year}"
+    assert RULES.deidentify("Seen 01/05/2027").text == "Seen 2027"
+    assert RULES.deidentify(f"Seen 08/05/{year}").text == f"Seen {year}"
 
 
 def test_a_fault_refuses_and_tells_nothing(monkeypatch):

@@ -41,7 +41,14 @@ def test_what_an_earlier_pass_wrote_is_left(written):
 
 def test_a_year_alone_is_not_claimed():
     candidates = [(0, 4, E.DATE, 0.9, None), (5, 13, E.DATE, 0.9, None), (14, 18, E.MRN, 0.9, None)]
-    assert layers._claimed("2019 3/4/2019 2019", candidates) == candidates[1:]
+    assert layers._claimed("2019 3/4/2019 2019", [], candidates) == candidates[1:]
+
+
+def test_a_state_or_country_alone_is_not_claimed():
+    text = "Boston, MA, France"
+    city = (0, 6, E.LOCATION, 0.9, None)
+    large = [(8, 10, E.LOCATION, 0.9, None), (12, 18, E.LOCATION, 0.9, None)]
+    assert layers._claimed(text, [], [city, *large]) == [city]
 
 
 def test_a_site_may_allow_what_any_layer_found():

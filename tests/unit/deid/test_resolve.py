@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardgate.deid.resolve import Layer, explain, join, standing, trimmed
-from wardgate.deid.spans import Place
+from wardgate.deid.resolve import Layer, beyond, explain, standing, trimmed
+from wardgate.deid.spans import Place, resolve
 from wardgate.types import EntityType as E
 
 TEXT = "Seen by Dr. Ana Ruiz in Boston, MA 02115 on 3/4/2019."
@@ -15,9 +15,19 @@ CITY = (24, 30, E.LOCATION, 0.8, Place.CITY)
 ZIP = (35, 40, E.LOCATION, 0.9, Place.ZIP)
 
 
-def test_what_rules_cover_stays_as_it_is():
+def join(text, rules, tagged):
+    return resolve([*rules, *beyond(text, rules, tagged)])
+
+
+def test_what_rules_with_detail_cover_stays_as_it_is():
     tagged = (24, 40, E.LOCATION, 0.99, None)
     assert join(TEXT, [CITY, ZIP], [tagged]) == [CITY, (32, 34, E.LOCATION, 0.99, None), ZIP]
+    assert join(TEXT, [NAME], [(10, 20, E.MRN, 0.99, None)]) == [NAME]
+
+
+def test_a_candidate_around_a_rule_of_its_own_label_is_whole():
+    whole = (8, 20, E.NAME, 0.95, None)
+    assert join(TEXT, [NAME], [whole]) == [whole]
 
 
 def test_what_the_tagger_found_beyond_is_added():
