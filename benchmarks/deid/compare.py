@@ -125,7 +125,15 @@ def environment(name: str, envs: Path) -> Path:
     print(f"making {home} with pip", file=sys.stderr)
     venv.create(home, with_pip=True, clear=True)
     for packages in NEEDS[name]:
-        command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
+        command = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            *packages,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-1:]
@@ -152,7 +160,9 @@ class Worker:
         answer = json.loads(line)
         if "fault" in answer:
             return None, answer["us"]
-        spans = [Marked(s, e, label, score=score) for s, e, label, score in answer["spans"] if s < e]
+        spans = [
+            Marked(s, e, label, score=score) for s, e, label, score in answer["spans"] if s < e
+        ]
         return spans, answer["us"]
 
 
@@ -160,7 +170,12 @@ class Worker:
 def running(system: System, envs: Path, model: str, core: int | None = None) -> Iterator[Worker]:
     """Run a system in a process, on one core if given. Raises Absent where it does not start."""
     python = environment(system.env, envs) if system.env else Path(sys.executable)
-    command = [str(python), str(HERE / "systems.py"), system.name, *([model] if system.modelled else [])]
+    command = [
+        str(python),
+        str(HERE / "systems.py"),
+        system.name,
+        *([model] if system.modelled else []),
+    ]
     alone = {} if core is None else {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
@@ -211,16 +226,16 @@ def quality(args: argparse.Namespace) -> dict[str, object]:
 def judged(
     system: System, worker: Worker, kinds: dict[str, list[golds.Document]], draws: int
 ) -> dict[str, object]:
-    """Return the figures of one system by view and kind; a text it fails on counts as left as it is."""
+    """Return the figures of one system by view and kind, without the texts that it failed on."""
     faults = 0
     start = time.monotonic()
-    answers: dict[str, list[Spans]] = {}
+    answers: dict[str, list[Spans | None]] = {}
     for kind, documents in kinds.items():
         answers[kind] = []
         for document in documents:
             spans, _ = worker.ask(document.text or "")
             faults += spans is None
-            answers[kind].append(spans or [])
+            answers[kind].append(spans)
     told = {}
     for view in system.views:
         rows: list[dict[str, int]] = []
@@ -229,6 +244,8 @@ def judged(
         for kind, documents in kinds.items():
             counts, own = Counts(), []
             for document, spans in zip(documents, answers[kind], strict=True):
+                if spans is None:
+                    continue
                 text = document.text or ""
                 found = labelled(VIEWS[view](text, spans))
                 one = Counts()
@@ -240,7 +257,9 @@ def judged(
         name = f"{system.name}:{view}" if view else system.name
         told[name] = {"versions": worker.versions, "failed_documents": faults,
                       "all": brief(every, rows, draws), "kinds": parts}  # fmt: skip
-        print(f"{name}: {time.monotonic() - start:.0f} s, {line(told[name]['all'])}", file=sys.stderr)
+        print(
+            f"{name}: {time.monotonic() - start:.0f} s, {line(told[name]['all'])}", file=sys.stderr
+        )
     return told
 
 
@@ -265,7 +284,9 @@ def brief(counts: Counts, rows: Sequence[dict[str, int]], draws: int) -> dict[st
         if value is None:
             return None
         low_high = between.get(key)
-        return round(value, 4) if low_high is None else [round(each, 4) for each in (value, *low_high)]
+        return (
+            round(value, 4) if low_high is None else [round(each, 4) for each in (value, *low_high)]
+        )
 
     return {
         "docs": counts.docs,
@@ -361,13 +382,23 @@ def chosen(only: str) -> list[System]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("part", choices=("quality", "timing"))
-    parser.add_argument("--gold", type=Path, default=GOLD, help="folder of gold JSONL, a file a kind")
-    parser.add_argument("--envs", type=Path, default=Path.home() / ".cache" / "wardgate-deid-benchmark")
-    parser.add_argument("--model", default=MODEL, help="spaCy pipeline installed in Presidio's environment")
+    parser.add_argument(
+        "--gold", type=Path, default=GOLD, help="folder of gold JSONL, a file a kind"
+    )
+    parser.add_argument(
+        "--envs", type=Path, default=Path.home() / ".cache" / "wardgate-deid-benchmark"
+    )
+    parser.add_argument(
+        "--model", default=MODEL, help="spaCy pipeline installed in Presidio's environment"
+    )
     parser.add_argument("--only", default="", help="systems whose name holds this; only prints")
-    parser.add_argument("--limit", type=int, default=None, help="documents of each kind; only prints")
+    parser.add_argument(
+        "--limit", type=int, default=None, help="documents of each kind; only prints"
+    )
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws over documents")
     parser.add_argument("--notes", type=int, default=400, help="notes timed, of each size")
     parser.add_argument("--warm", type=int, default=20, help="notes before the clock counts")

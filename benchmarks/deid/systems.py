@@ -1,7 +1,8 @@
 """De-identifiers behind one call, each run in a process of its own: `python systems.py NAME`.
 
 It reads lines of `{"text"}` and answers each with `{"spans": [[start, end, type, score]], "us"}`:
-code points of the text, and the microseconds of the call alone. A fault is `{"fault"}`, its kind only.
+code points of the text, and the microseconds of the call alone. A fault is `{"fault"}`, its kind
+only; a call that takes longer than `_DEADLINE` is one too.
 
 Each stands as its own documents show it, in English, with its own thresholds. Only what one needs
 is imported, for each has its own environment; this file knows nothing of Wardgate's benchmark.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import signal
 import sys
 import tempfile
 import time
@@ -23,6 +25,9 @@ from typing import Any
 
 Found = list[tuple[int, int, str, float]]
 Detect = Callable[[str], Found]
+
+_DEADLINE = 20.0
+"""Seconds: some patterns of some systems take minutes over some texts."""
 
 
 def wardgate() -> Detect:
@@ -131,7 +136,12 @@ class _Plain(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module_name}.{global_name} in a file of weights")
 
 
+def _expire(*_: object) -> None:
+    raise TimeoutError
+
+
 def main() -> None:
+    signal.signal(signal.SIGALRM, _expire)
     name, model = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
     answers = sys.stdout
     sys.stdout = sys.stderr  # what a system prints is no answer
@@ -149,9 +159,12 @@ def main() -> None:
         text = json.loads(line)["text"]
         start = time.perf_counter_ns()
         try:
+            signal.setitimer(signal.ITIMER_REAL, _DEADLINE)
             answer: dict[str, object] = {"spans": detect(text)}
         except Exception as error:  # noqa: BLE001 -- counted by the caller; a text may be in it
             answer = {"fault": type(error).__name__}
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         answer["us"] = (time.perf_counter_ns() - start) / 1000
         print(json.dumps(answer), file=answers, flush=True)
 

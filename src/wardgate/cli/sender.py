@@ -34,7 +34,9 @@ from wardgate.errors import (
 )
 
 _SENTENCES = {error.slug: error.sentence for error in tree()}
-_TOO_LONG = frozenset({TextTooLong.slug, BodyTooLarge.slug, NoteExceedsModel.slug})
+_TO_BLAME = frozenset(
+    {TextTooLong.slug, BodyTooLarge.slug, NoteExceedsModel.slug, SecondLookFailed.slug}
+)
 """A row is to blame, and another try would end the same."""
 _DOUBTFUL = frozenset(
     {DeadlineExceeded.slug, DetectorFailed.slug, ModelOutputInvalid.slug, WardgateError.slug}
@@ -212,7 +214,7 @@ class Sender:
             more = {"version": said.get("version"), "request_id": said.get("request_id")}
             return [{**row, **more} for row in rows]
         slug = str(said.get("type", "")).rpartition(":")[2]
-        if slug in _TOO_LONG or slug in _DOUBTFUL or (slug == BodyInvalid.slug and count > 1):
+        if slug in _TO_BLAME or slug in _DOUBTFUL or (slug == BodyInvalid.slug and count > 1):
             raise _Refusal(slug)
         title = str(said.get("title", "no Wardgate gateway"))
         why = f"{reply.status_code} {title}: {said.get('detail', 'it answers in another form')}"

@@ -54,7 +54,7 @@ class Action(StrEnum):
 
 
 class SecondLook(StrEnum):
-    """What happens where the second look finds something in de-identified text (`secondlook.py`)."""
+    """What happens where the second look finds something in de-identified text."""
 
     REFUSE = "refuse"
     REDACT = "redact"

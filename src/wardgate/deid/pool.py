@@ -126,7 +126,7 @@ class LongTextPool:
                 self._detector.finish, text.reveal(), found, chosen, tenant, patient
             )
             # what is derived from thousands of values takes a tenth of a second and more
-            return await asyncio.to_thread(finish) if chosen.derives else finish()
+            return await asyncio.to_thread(finish)
         except WardgateError:
             raise
         except Exception:  # noqa: BLE001 -- as where all is done here

@@ -67,7 +67,7 @@ _NUMBER = re.compile(
 )
 _CAPITAL = re.compile(
     rf"""
-    [ADFJMNOS](?<![\w.'’-].)
+    [ADFJMNOS](?<![\w.'\u2019-].)
     (?: (?P<DATE>
           (?: (?<=J)(?:an(?:uary)?|une?|uly?) | (?<=F)eb(?:ruary)? | (?<=M)a(?:r(?:ch)?|y)
             | (?<=A)(?:pr(?:il)?|ug(?:ust)?) | (?<=S)ept?(?:ember)? | (?<=O)ct(?:ober)?
@@ -106,9 +106,9 @@ _LABELLED = re.compile(
 _VERSIONS = ("ver", "rev", "release", "firmware", "software", "build", "section", "oid", "§")
 _TOKEN = re.compile(r"[^\W_]{4,}")
 _DIGIT = re.compile(r"[0-9]")
-_AFTER = re.compile(r"([-'’]?)([^\W\d_]{3,24})")
-_BEHIND = re.compile(r"([^\W\d_]{3,24})([-'’]?)\Z")
-_JOINS = frozenset("-'’")
+_AFTER = re.compile(r"([-'\u2019]?)([^\W\d_]{3,24})")
+_BEHIND = re.compile(r"([^\W\d_]{3,24})([-'\u2019]?)\Z")
+_JOINS = frozenset("-'\u2019")
 _PLACEHOLDERS = frozenset({"abc", "abcd", "xyz", "xxx", "xxxx", "xxxxx"})
 """Words in place of a name that somebody has taken out before."""
 _GLUE = 26
@@ -162,9 +162,9 @@ def settled(raw: str, result: Deidentified, policy: Policy) -> Deidentified:
 
 
 def hits(raw: str, result: Deidentified, policy: Policy) -> list[Candidate]:
-    """Return what stands in the result and should not, in code points of its text; sorted, disjoint.
+    """Return what stands in the result and should not, in code points of its text.
 
-    `result` is what `raw` became under `policy`.
+    `result` is what `raw` became under `policy`. The hits are sorted and disjoint.
     """
     found = [*patterns(result.text), *_glued(result), *_repeated(raw, result, policy)]
     if not found:
@@ -217,22 +217,27 @@ def patterns(text: str) -> list[Candidate]:
             found.append((*match.span(), EntityType.DATE, 1.0, None))
         elif _uncommon(match[kind]):
             found.append((*match.span(kind), EntityType.NAME, 1.0, None))
+    return [*found, *_announced(text)]
+
+
+def _announced(text: str) -> Iterator[Candidate]:
+    """Yield what a sign or a label gives away; without these a text is not read again."""
+    lowered = text.lower()
     if "@" in text:
         for match in _EMAIL.finditer(text):
             low = max(0, match.start() - _LOCAL)
             before = len(_NO_LOCAL.split(text[low : match.start()])[-1])
-            found.append((match.start() - before, match.end(), EntityType.EMAIL, 1.0, None))
-    lowered = text.lower()
+            yield (match.start() - before, match.end(), EntityType.EMAIL, 1.0, None)
     if "://" in text or "www." in lowered:
-        found += [(*match.span(), EntityType.URL, 1.0, None) for match in _URL.finditer(text)]
+        for match in _URL.finditer(text):
+            yield (*match.span(), EntityType.URL, 1.0, None)
     if any(label in lowered for label in _LABELS):
         for match in _LABELLED.finditer(text):
             kind = match.lastgroup or ""
-            found.append((*match.span(kind), _TYPES[kind], 1.0, None))
-    return found
+            yield (*match.span(kind), _TYPES[kind], 1.0, None)
 
 
-def _fits(kind: str, value: str, left: str) -> bool:  # noqa: PLR0911 -- a table
+def _fits(kind: str, value: str, left: str) -> bool:
     """Whether a number can be what it looks like; `left` is what stands before it."""
     if kind == "SSN":
         return checks.ssn(value.replace("-", ""))

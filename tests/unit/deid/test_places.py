@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from wardgate import Deidentifier
+from rules_alone import rules_alone
 
-DETECTOR = Deidentifier()
+DETECTOR = rules_alone()
 
 
 @pytest.mark.parametrize(
