@@ -86,6 +86,7 @@ class TritonBench:
                 "repository": self.repository,
                 "export": export.write,
                 "lengths": export.buckets,
+                "aside": self.server.aside,
                 **changes,
             }
         )

@@ -11,6 +11,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -55,7 +56,8 @@ class Managed:
     """Writes models into the folder `repository` with `export` and has Triton load them.
 
     Each is tried with every length of `lengths(max_length)` and each number of rows in `rows`
-    before it serves; Triton's own warm-up, which yields to models that serve, comes before.
+    before it serves; Triton's own warm-up comes before. Until then its process is `aside`, so that
+    models that serve go first.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Managed:
         export: Callable[[ServedModel, Path], object],
         lengths: Callable[[int], Sequence[int]],
         rows: Sequence[int] = (1,),
+        aside: Callable[[str], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
         self._repository = repository
+        self._aside = aside or (lambda _: nullcontext())
         self._export = export
         self._lengths, self._rows = lengths, tuple(rows)
         self._tried: set[str] = set()
@@ -74,24 +78,30 @@ class Managed:
     async def load(self, link: Link, model: ServedModel) -> None:
         """As `Models.load`."""
         name = served_name(model.id)
-        if not await link.ready(name, ASK_SECONDS):
-            self._tried.discard(name)
-            await asyncio.to_thread(self._export, model, self._repository)
-            request = service_pb2.RepositoryModelLoadRequest(model_name=name)
-            try:
-                await link.command("RepositoryModelLoad", request, LOAD_SECONDS)
-            except WardgateError as error:
-                if is_lost(error):
-                    raise
-                raise ManifestInvalid("Triton cannot load the model.") from None
-        if name not in self._tried:
+        ready = await link.ready(name, ASK_SECONDS)
+        if ready and name in self._tried:
+            return
+        async with self._aside(name):
+            if not ready:
+                self._tried.discard(name)
+                await self._bring(link, name, model)
             try:
                 await _described(link, name, model)
                 await _tried(link, name, model, self._lengths(model.max_length), self._rows)
             except (ManifestInvalid, ModelOutputInvalid):
                 await self.unload(link, model.id)  # nobody may come to use it
                 raise
-            self._tried.add(name)
+        self._tried.add(name)
+
+    async def _bring(self, link: Link, name: str, model: ServedModel) -> None:
+        await asyncio.to_thread(self._export, model, self._repository)
+        request = service_pb2.RepositoryModelLoadRequest(model_name=name)
+        try:
+            await link.command("RepositoryModelLoad", request, LOAD_SECONDS)
+        except WardgateError as error:
+            if is_lost(error):
+                raise
+            raise ManifestInvalid("Triton cannot load the model.") from None
 
     async def unload(self, link: Link, model: ModelId) -> None:
         """As `Models.unload`; the exported files go too."""

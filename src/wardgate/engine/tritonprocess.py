@@ -97,6 +97,11 @@ class Process:
         )
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._native.pid
+
     async def ready(self, seconds: float) -> None:
         """Wait until the server answers. Raises EngineUnavailable after `seconds` or at its end."""
         probe = asyncio.create_task(self._probe(seconds))

@@ -21,11 +21,13 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from wardgate.engine import tritonfiles, tritonlaunch
 from wardgate.engine.certificates import Certificates, issue
+from wardgate.engine.tritonaside import aside
 from wardgate.engine.tritonprocess import Access, Process, SharedMemory, sweep
 from wardgate.errors import EngineUnavailable
 
@@ -124,6 +126,10 @@ class TritonServer:
         self._access = access
         self._supervisor = asyncio.create_task(self._supervise())
         return access
+
+    def aside(self, model: str) -> AbstractAsyncContextManager[None]:
+        """While inside, the process that loads `model` gives way to all others."""
+        return aside(0 if self._process is None else self._process.pid, model)
 
     async def close(self) -> None:
         """Stop the server, its models' processes and all that it left. May be called twice."""

@@ -98,7 +98,7 @@ async def _start_triton(
         Managed, repository=repository, export=_export, lengths=export.buckets, rows=_ROWS
     )
     if settings.engine.triton_url is None:
-        engine = await _own_triton(settings, repository, managed(), tell)
+        engine = await _own_triton(settings, repository, managed, tell)
     else:
         at = _elsewhere(settings)
         models: Models = managed() if at.header else Present(lengths=export.buckets, rows=_ROWS)
@@ -111,7 +111,7 @@ async def _start_triton(
 async def _own_triton(
     settings: Settings,
     repository: Path,
-    models: Models,
+    managed: Callable[..., Models],
     tell: Callable[[Endpoint, Sequence[Shape]], None],
 ) -> TritonEngine:
     """Start a server of our own, and return the engine that ends it."""
@@ -138,7 +138,11 @@ async def _own_triton(
     at = Endpoint(access.address, access.ca, access.cert, access.key, access.header, access.secret)
     close: Callable[[], Awaitable[None]] = server.close
     engine = TritonEngine(
-        lambda: at if there else None, models, on_models=tell, on_close=close, **_common(settings)
+        lambda: at if there else None,
+        managed(aside=server.aside),
+        on_models=tell,
+        on_close=close,
+        **_common(settings),
     )
     return engine
 
