@@ -2,8 +2,11 @@
 
 Triton gives each model of the Python backend a process. Importing, loading and warming up take it
 seconds of processor time, which those that serve would wait for. The process itself may lower its
-priority, but not raise it again; whoever has CAP_SYS_NICE may do both for it (setpriority(2)).
-Linux only.
+priority, but not raise it again; whoever has CAP_SYS_NICE may do both for it. Linux only.
+
+SCHED_IDLE (sched(7)) gives way at once; a mere nice value lets a thread finish its slice first, of
+some milliseconds, and every step of a model that serves would wait for that. Under full load an
+idle thread hardly runs, so after a while a nice value takes its place.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 NICE = 10
+IDLE_SECONDS = 60.0
 _CAP_SYS_NICE = 23
 """linux/capability.h"""
 _LOOK_SECONDS = 0.05
@@ -37,7 +41,7 @@ async def aside(server: int, model: str) -> AsyncIterator[None]:
         look.cancel()
         await asyncio.wait({look})
         for process in children(server, model):
-            _set(process, 0)
+            _set(process, os.SCHED_OTHER, 0)
 
 
 def may() -> bool:
@@ -63,15 +67,19 @@ def children(server: int, model: str) -> Iterator[Path]:
 
 async def _lower(server: int, model: str) -> None:
     """Look for the process until cancelled: Triton starts it at a time of its own."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + IDLE_SECONDS
     while True:
+        policy = os.SCHED_IDLE if loop.time() < until else os.SCHED_OTHER
         for process in children(server, model):
-            _set(process, NICE)
+            _set(process, policy, NICE)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _set(process: Path, nice: int) -> None:
-    """Set the nice value of every thread; threads that they start take it over."""
+def _set(process: Path, policy: int, nice: int) -> None:
+    """Set policy and nice value of every thread; threads that they start take them over."""
     with suppress(OSError):
         for thread in (process / "task").iterdir():
             with suppress(OSError):
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
                 os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)

@@ -138,8 +138,10 @@ class Process:
             self._native.terminate()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._native.wait(), grace)
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):  # before it leads its group there is no other process
             os.killpg(group, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            self._native.kill()
         await self._native.wait()
         self._reader.cancel()
         await asyncio.wait({self._reader})

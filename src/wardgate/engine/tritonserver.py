@@ -225,7 +225,6 @@ class _Launch:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,
-                    start_new_session=True,
                 )
             except BaseException as error:
                 if memory is not None:

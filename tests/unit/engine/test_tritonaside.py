@@ -46,6 +46,7 @@ def test_a_model_goes_last_while_it_loads_and_not_when_it_serves(triton):
     assert NICE in seen
     (process,) = children(server, name)
     assert nice_values(process) == {0}
+    assert os.sched_getscheduler(int(process.name)) == os.SCHED_OTHER
     triton.run(triton.engine.unload(model.id.digest))
 
 
@@ -56,6 +57,7 @@ async def test_only_the_child_that_runs_the_model_is_touched():
         async with aside(os.getpid(), "this"):
             while os.getpriority(os.PRIO_PROCESS, one.pid) != NICE:
                 await asyncio.sleep(0.005)
+            assert os.sched_getscheduler(one.pid) == os.SCHED_IDLE
             assert os.getpriority(os.PRIO_PROCESS, other.pid) == usual
         assert os.getpriority(os.PRIO_PROCESS, one.pid) == 0
         for process in (one, other):
