@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 DATA ?= ../shared/data
 
-.PHONY: up setup test lint types unit docs docs-check check-training train-sentiment deployment clean
+.PHONY: up setup test lint types unit docs docs-check check-training train-sentiment train-phi deployment clean
 
 up: $(VENV)/.installed  ## start the gateway and send a clinical note through it
 	@$(BIN)/wardgate up $(ARGS)
@@ -47,6 +47,11 @@ train-sentiment: .venv-training/.installed  ## train, export and quantise the sh
 	.venv-training/bin/python -m training.sentiment --data $(DATA)/sst2 --gazetteers $(DATA)/phi \
 	--out src/wardgate/registry/shipped/sentiment/1 --work .training/sentiment $(ARGS)
 	cd src/wardgate/registry/shipped && sha256sum */*/manifest.json > SHA256SUMS
+
+train-phi: .venv-training/.installed  ## write notes with PHI, train the tagger on them, export it
+	PYTHONPATH=src:. .venv-training/bin/python -m training.phi.generate --data $(DATA)/phi --out .training/phi
+	PYTHONPATH=src:. .venv-training/bin/python -m training.phi --data $(DATA)/phi \
+	--work .training/phi --out src/wardgate/deid/data/tagger $(ARGS)
 
 deployment: $(VENV)/.dev  ## run one deployment of the paper: make deployment ARGS=fastapi|triton|triton-unbatched|hybrid|compare
 	$(BIN)/python benchmarks/deployments.py $(ARGS)

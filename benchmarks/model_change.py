@@ -112,7 +112,7 @@ async def window(url: str, requests: list[bytes], rate: float, count: int) -> di
 
 
 def _go_last() -> None:
-    """The operator's command stands for one on another machine."""
+    """Give way: the operator's command stands for one on another machine."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 

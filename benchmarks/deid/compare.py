@@ -3,6 +3,7 @@
     python -m training.phi.generate --data ../shared/data/phi --out .training/phi --seed 1
     python benchmarks/deid/compare.py quality
     python benchmarks/deid/compare.py timing       # on a machine at rest
+    python benchmarks/deid/compare.py table        # both, as they stand in the docs
 
 Makes an environment for each of the others with pip (`--envs`, outside the repository), drives each
 system as a process of its own, and writes both parts into benchmarks/results/deid-compare.json, each
@@ -71,7 +72,7 @@ SYSTEMS = (
     System("wardgate"),
     System("presidio-rules", "presidio"),
     System("presidio-model", "presidio", modelled=True, views=("", "phi")),
-    System("presidio-model-us", "presidio", modelled=True, views=("", "phi")),
+    System("presidio-model-us", "presidio", modelled=True),
     System("philter", "philter"),
 )
 
@@ -373,6 +374,60 @@ def cut(documents: Sequence[str], size: int, count: int) -> list[str]:
     return notes
 
 
+# -- the tables -----------------------------------------------------------------------------------
+
+
+FIGURES = {
+    "token_R": "token recall",
+    "token_P": "token precision",
+    "covered_spans": "spans wholly covered",
+    "leak_docs": "documents that leak",
+    "over_neg_docs": "documents without PHI that are touched",
+}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the written figures in Markdown, a table for each part that is there."""
+    lines: list[str] = []
+    if "quality" in result:
+        systems = result["quality"]["systems"]
+        for figure, title in FIGURES.items():
+            lines += [
+                "| " + " | ".join([title, *systems]) + " |",
+                "| --- " * (1 + len(systems)) + "|",
+            ]
+            for kind in [*result["quality"]["documents"], "all"]:
+                parts = [
+                    each["all"] if kind == "all" else each["kinds"][kind]
+                    for each in systems.values()
+                ]
+                if any(part[figure] is not None for part in parts):
+                    cells = " | ".join(cell(part[figure]) for part in parts)
+                    lines.append(f"| {kind} | {cells} |")
+            lines.append("")
+    if "timing" in result:
+        lines += [
+            "| characters | system | p50, ms | p99, ms | notes a second |",
+            "|" + " --- |" * 5,
+        ]
+        lines += [
+            f"| {size} | {name} | {each['p50_ms']:.2f} | {each['p99_ms']:.2f} | {each['notes_per_s']:.0f} |"
+            for size, systems in result["timing"]["characters"].items()
+            for name, each in systems.items()
+            if isinstance(each, dict)
+        ]
+    return "\n".join(lines)
+
+
+def cell(value: float | list[float] | None) -> str:
+    """Return a figure with its interval where it has one."""
+    if value is None:
+        return "-"
+    if not isinstance(value, list):
+        return f"{value:.3f}"
+    return f"{value[0]:.3f} ({value[1]:.2f}-{value[2]:.2f})"
+
+
 # -- the command ----------------------------------------------------------------------------------
 
 
@@ -385,7 +440,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("part", choices=("quality", "timing"))
+    parser.add_argument("part", choices=("quality", "timing", "table"))
     parser.add_argument(
         "--gold", type=Path, default=GOLD, help="folder of gold JSONL, a file a kind"
     )
@@ -403,6 +458,9 @@ def main() -> None:
     parser.add_argument("--notes", type=int, default=400, help="notes timed, of each size")
     parser.add_argument("--warm", type=int, default=20, help="notes before the clock counts")
     args = parser.parse_args()
+    if args.part == "table":
+        print(table(json.loads(RESULT.read_text())))
+        return
     part = {"quality": quality, "timing": timing}[args.part](args)
     found = {args.part: {**servers.environment(), **part}}
     if args.only or args.limit:

@@ -123,7 +123,10 @@ def main() -> None:
             for system, predict in systems.items()
         }
     detector, tagger = Deidentifier(), Tagger.load()
-    texts = {"note": [NOTE], **{name: [str(n["text"]) for n in gold] for name, gold in golds.items()}}
+    texts = {
+        "note": [NOTE],
+        **{name: [str(n["text"]) for n in gold] for name, gold in golds.items()},
+    }
     for name in ("note", "natural_notes", "visit_notes"):
         for size in SIZES if name in texts else ():
             cut = [(NOTE + "\n") * 7][:1] if name == "note" else sized(texts[name], size)

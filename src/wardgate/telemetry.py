@@ -53,7 +53,7 @@ PHI_SPANS = Counter("wardgate_phi_spans_total", "Spans of PHI found, by type.", 
 SECOND_LOOK = Counter(
     "wardgate_second_look_total",
     "Values that the second look found in de-identified text, by type and what became of them.",
-    ("type", "action"),
+    ("type", "result"),
 )
 BATCH_ROWS = Histogram(
     "wardgate_batch_rows", "Rows in a batch.", ("model",), buckets=(1, 2, 4, 8, 16, 32, 64)

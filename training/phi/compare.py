@@ -1,21 +1,25 @@
 """Other taggers on the same notes, to know what each way of reading costs and finds.
 
-`linear`: hashed log-linear model of a window of five pieces. `characters`: dilated convolutions over
-characters. `minilm`: the first layers of all-MiniLM-L6-v2, fine-tuned, as the slow and able reader.
+`linear`: hashed log-linear model of a window of five pieces. `characters`: dilated convolutions
+over characters. `MiniLM`: the first layers of all-MiniLM-L6-v2, fine-tuned: slow and able.
 None of them ships.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from training.phi.features import Batch, Window, Words, collate
+from training.phi.features import Batch, Window, Words, collate, windows
 from training.phi.lexicon import BITS, minilm_folder
-from training.phi.notes import TAGS
+from training.phi.model import Shape, Tagger
+from training.phi.notes import TAGS, Note
+from training.phi.train import Recipe, Run, judge
+
 from wardgate.deid.tagger_features import GRAMS, SHAPES, SPECIALS
 
 _AROUND = (-2, -1, 0, 1, 2)
@@ -39,7 +43,7 @@ class Linear(nn.Module):
         bits = ((batch.code.unsqueeze(1) >> torch.arange(len(BITS))) & 1).float()
         row = self.row(batch.row)
         if self.training:
-            row = row * (torch.rand(len(row), 1) > 0.15)  # noqa: PLR2004
+            row = row * (torch.rand(len(row), 1) > 0.15)
         votes = row + self.lists(bits) + self.grams(batch.grams).sum(1)
         seen = (votes[batch.word] + self.shapes(batch.shape)) * batch.mask.unsqueeze(-1)
         parts = seen.unflatten(2, (len(_AROUND), len(TAGS))).unbind(2)
@@ -49,7 +53,7 @@ class Linear(nn.Module):
 
 
 class Characters(nn.Module):
-    """Reads characters of lower-case pieces and how each piece is written; a tag where a piece ends."""
+    """Reads the letters of each piece and how it is written; a tag where a piece ends."""
 
     def __init__(
         self, words: Words, width: int = 96, steps: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
@@ -124,7 +128,7 @@ class MiniLM(nn.Module):
 
 @torch.inference_mode()
 def milliseconds(model: nn.Module, window: Window, words: Words) -> float:
-    """Least time of one window, one thread, in torch: the same runtime for all that are compared."""
+    """Return the least time of one window on one thread, in torch as all that are compared."""
     model.eval()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -138,6 +142,43 @@ def milliseconds(model: nn.Module, window: Window, words: Words) -> float:
     return best * 1e3
 
 
-def size(model: nn.Module) -> dict[str, Any]:
-    """Number of weights."""
-    return {"weights": sum(w.numel() for w in model.parameters())}
+SAMPLE = 8_000
+"""Notes that all the compared taggers learn from: a fifth of what the shipped one does."""
+
+
+def compare(  # noqa: PLR0917 -- what all have in common
+    train: list[Note], dev: list[Note], words: Words, meanings: Tensor, work: Path, minutes: float
+) -> dict[str, Any]:
+    """Train each kind on the same sample; return dev figures, weights, milliseconds of 1 kB."""
+    sample = train[:SAMPLE]
+    kinds: dict[str, tuple[Recipe, Callable[[], nn.Module]]] = {
+        "linear": (Recipe(epochs=3, rate=0.02), lambda: Linear(len(meanings))),
+        "words": (Recipe(epochs=3), lambda: Tagger(Shape(), meanings)),
+        "words, narrow": (
+            Recipe(epochs=3, shape=Shape(width=64, dilations=(1, 2, 4, 8))),
+            lambda: Tagger(Shape(width=64, dilations=(1, 2, 4, 8)), meanings),
+        ),
+        "characters": (Recipe(epochs=2, pieces=2_048), lambda: Characters(words)),
+        "MiniLM, 3 layers": (
+            Recipe(epochs=1, pieces=2_048, length=160, rate=3e-4), lambda: MiniLM(words, 3),
+        ),
+    }  # fmt: skip
+    long = max(windows(dev, words, 290, None, 0), key=lambda w: len(w[0]))
+    found: dict[str, Any] = {}
+    for name, (recipe, make) in kinds.items():
+        torch.manual_seed(recipe.seed)
+        run = Run(
+            train=sample, dev=dev, words=words, meanings=meanings, recipe=recipe, model=make(),
+            work=work / name.replace(", ", "-").replace(" ", "-"),
+        )  # fmt: skip
+        run.go(minutes)
+        model = run.load_best()
+        judged = judge(model, dev, words, 160)
+        found[name] = {
+            "epochs": run.epoch, "seconds_of_training": round(run.seconds),
+            "weights": sum(w.numel() for w in model.parameters()),
+            "ms_290_pieces_torch": round(milliseconds(model, long, words), 2),
+            "dev": {k: {m: round(float(v), 4) for m, v in f.items()} for k, f in judged.items()},
+        }  # fmt: skip
+        print(name, found[name]["dev"]["all"], found[name]["ms_290_pieces_torch"], flush=True)
+    return found

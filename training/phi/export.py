@@ -1,8 +1,9 @@
 """From trained weights to the files that the gateway runs: tables of words and an integer net.
 
 A word's parts become one row of 8-bit numbers with a scale. The net's products are of 8-bit
-activations and 7-bit weights (a sum of two such products fits 16 bits on machines without VNNI), all
-other sums are of floats, one piece at a time: a piece's tag does not depend on what else is in the run.
+activations and 7-bit weights: a sum of two such products fits 16 bits on machines without VNNI.
+Whole numbers have one sum in whatever order, so a piece's tag does not depend on what else is run
+with it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from training.phi.features import Window, Words, collate
 from training.phi.model import Tagger
 from training.phi.notes import TAGS
+
 from wardgate.deid.tagger_features import GRAMS, SPECIALS, all_codes, grams
 
 LIMIT = 64
@@ -32,10 +33,8 @@ Floats = NDArray[np.float32]
 
 
 @torch.no_grad()
-def ranges(
-    model: Tagger, made: Sequence[Window], words: Words
-) -> tuple[list[float], list[float]]:
-    """Return the size that nearly no value passes, of each layer's input and of each layer's sums."""
+def ranges(model: Tagger, made: Sequence[Window], words: Words) -> tuple[list[float], list[float]]:
+    """Return the size that nearly no value passes, of each layer's input and of its sums."""
     model.eval()
     layers = [*model.layers, model.head]
     sizes: list[list[float]] = [[] for _ in layers]
@@ -46,8 +45,9 @@ def ranges(
 
     hooks = [
         layer.register_forward_hook(
-            lambda _, given, out, at=at: (sizes[at].append(most(given[0])), outs[at].append(most(out)))[:0]
-            or None
+            lambda _, given, out, at=at: (
+                (sizes[at].append(most(given[0])), outs[at].append(most(out)))[:0] or None
+            )
         )
         for at, layer in enumerate(layers)
     ]
@@ -78,7 +78,9 @@ def _whole(weight: Floats, limit: int) -> tuple[NDArray[np.int8], Floats]:
     steps = np.abs(weight).reshape(len(weight), -1).max(1) / limit
     steps[steps == 0] = 1.0
     shaped = steps.reshape(-1, *[1] * (weight.ndim - 1))
-    return np.clip(np.rint(weight / shaped), -limit, limit).astype(np.int8), steps.astype(np.float32)
+    return np.clip(np.rint(weight / shaped), -limit, limit).astype(np.int8), steps.astype(
+        np.float32
+    )
 
 
 def net(model: Tagger, sizes: list[float], outs: list[float]) -> bytes:
@@ -106,7 +108,7 @@ def net(model: Tagger, sizes: list[float], outs: list[float]) -> bytes:
         bias = layer.bias.detach().float().numpy()
         whole, steps = _whole(weight, LIMIT)
         after = sizes[at + 1] / 255
-        # the first layer ends in a ReLU; a later one is added to what it was given, then ends in one
+        # the first layer ends in a ReLU; a later one is added to what it was given first
         out_scale = after if at == 0 else outs[at] / 127
         out_zero = none if at == 0 else middle
         after_name, out_name = step(f"scale{at + 1}", after), step(f"sum_scale{at}", out_scale)
@@ -137,7 +139,10 @@ def net(model: Tagger, sizes: list[float], outs: list[float]) -> bytes:
     parts = []
     for name, whole, size in (("coarse", coarse, steps), ("rest", rest, rest_steps)):
         product = graph.node(
-            "ConvInteger", [hidden, graph.constant(name, whole), none], f"{name}_product", kernel_shape=[1]
+            "ConvInteger",
+            [hidden, graph.constant(name, whole), none],
+            f"{name}_product",
+            kernel_shape=[1],
         )
         numbers = graph.node("Cast", [product], f"{name}_float", to=TensorProto.FLOAT)
         factor = graph.constant(f"{name}_scale", (size * scale).astype(np.float32)[None, :, None])
@@ -145,7 +150,9 @@ def net(model: Tagger, sizes: list[float], outs: list[float]) -> bytes:
     both = graph.node("Add", parts, "both")
     bias = model.head.bias.detach().float().numpy()[None, :, None]
     logits = graph.node("Add", [both, graph.constant("head_bias", bias)], "logits")
-    back = graph.node("Transpose", [graph.node("Squeeze", [logits, axis], "flat")], "back", perm=[1, 0])
+    back = graph.node(
+        "Transpose", [graph.node("Squeeze", [logits, axis], "flat")], "back", perm=[1, 0]
+    )
     graph.node("Softmax", [back], "odds", axis=-1)
     made = helper.make_graph(
         graph.nodes, "tagger",
@@ -168,7 +175,7 @@ def _small(values: Floats) -> tuple[NDArray[np.int8], Floats]:
 def tables(
     model: Tagger, vocabulary: Sequence[str], codes: dict[str, int]
 ) -> dict[str, NDArray[Any]]:
-    """Return the tables by name: words, runs of letters, lists, shapes, and the codes of other words."""
+    """Return the tables by name: words, runs of letters, lists, shapes, codes of other words."""
     words = model.words
     runs = words.grams.weight.float().numpy()
     lists = words.lists.float().numpy()
@@ -188,7 +195,8 @@ def tables(
     return {
         "table": table, "table_scale": table_scale, "grams": small_runs, "grams_scale": runs_scale,
         "lists": lists, "shapes": model.shapes.weight.float().numpy(),
-        "hashes": np.array(order, np.uint32), "codes": np.array([hashed[h] for h in order], np.uint16),
+        "hashes": np.array(order, np.uint32),
+        "codes": np.array([hashed[h] for h in order], np.uint16),
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from training.phi.notes import TAGS, Note, tags
+
 from wardgate.deid.tagger_features import GRAMS, SPECIALS, UNKNOWN, cut, grams, special
 
 _MOST_GRAMS = 40
@@ -20,7 +21,7 @@ Window = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 class Words:
-    """Every word met so far by number; `rows` are of the vocabulary, those below SPECIALS no words."""
+    """Every word met so far by number; rows below SPECIALS are of what is no word."""
 
     def __init__(self, vocabulary: Sequence[str], codes: dict[str, int]) -> None:
         self._rows = {word: SPECIALS + i for i, word in enumerate(vocabulary)}
@@ -77,10 +78,12 @@ class Augment:
     typo: float = 0.008
     joined_lines: float = 0.05
     tagged: float = 0.25
-    """Notes in which some spans are `[NAME]` and the like already: what is left is judged the same."""
+    """Notes in which some spans are `[NAME]` and the like already."""
 
 
-def changed(note: Note, how: Augment, dice: random.Random) -> Note:
+def changed(  # noqa: C901 -- one throw of the dice after another
+    note: Note, how: Augment, dice: random.Random
+) -> Note:
     """Return a note with its writing changed, length and spans kept."""
     text = note.text
     throw = dice.random()
@@ -102,7 +105,7 @@ def changed(note: Note, how: Augment, dice: random.Random) -> Note:
     for _ in range(int(len(text) * how.typo * dice.random())):
         at = dice.randrange(len(letters) - 1) if len(letters) > 1 else 0
         if letters[at].isalpha() and letters[at + 1 : at + 2] and letters[at + 1].isalpha():
-            if dice.random() < 0.5:  # noqa: PLR2004
+            if dice.random() < 0.5:
                 letters[at], letters[at + 1] = letters[at + 1], letters[at]
             else:
                 letters[at] = dice.choice("abcdefghijklmnopqrstuvwxyz")
@@ -114,9 +117,9 @@ _ZIP = re.compile(r"[0-9]{5}(?:-[0-9]{4})?")
 
 
 def _written(inside: str, tag: str, dice: random.Random) -> str:
-    """Return what a policy puts in place of PHI: a tag, a year alone, three digits of a ZIP code."""
+    """Return what a policy puts in place of PHI: a tag, a year, three digits of a ZIP code."""
     year = _YEAR.search(inside)
-    if tag == "DATE" and year is not None and dice.random() < 0.7:  # noqa: PLR2004
+    if tag == "DATE" and year is not None and dice.random() < 0.7:
         return year[0]
     if tag == "LOCATION" and _ZIP.fullmatch(inside):
         return f"{inside[:3]}**"
@@ -151,7 +154,7 @@ def windows(
     notes: Sequence[Note], words: Words, length: int, how: Augment | None, seed: int
 ) -> list[Window]:
     """Cut notes into windows of at most `length` pieces; the first cut of each falls by chance."""
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     made: list[Window] = []
     for note in notes:
         shown = note if how is None else changed(note, how, dice)
@@ -171,7 +174,7 @@ def windows(
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows side by side: `word` indexes `unique`; pieces past a window's end have tag LEFT_OUT."""
+    """Windows side by side: `word` indexes `unique`; past a window's end tags are LEFT_OUT."""
 
     word: Tensor
     shape: Tensor
@@ -199,9 +202,9 @@ def collate(part: Sequence[Window], words: Words) -> Batch:
     )
 
 
-def batches(made: list[Window], words: Words, pieces: int, seed: int) -> list[list[Window]]:
+def batches(made: list[Window], pieces: int, seed: int) -> list[list[Window]]:
     """Put windows of like length together, at most `pieces` a batch, in an order by chance."""
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     order = sorted(made, key=lambda w: (len(w[0]) // 16, dice.random()))
     parts: list[list[Window]] = [[]]
     for window in order:

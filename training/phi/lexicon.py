@@ -1,8 +1,8 @@
-"""Words and what is known of them before training: lists they are on, and what MiniLM takes them for.
+"""Words and what is known of them before training: their lists, what MiniLM takes them for.
 
 Makes the tagger's two word files. A word of the vocabulary has a row of its own in the tagger's
-table. Any other listed word has the bits of its lists: what it is made of and where it stands do the
-rest.
+table. Any other listed word has the bits of its lists: what it is made of and where it stands do
+the rest.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from wardgate.deid import gazetteer
 from training.phi.notes import TAGS
+
+from wardgate.deid import gazetteer
 from wardgate.deid.tagger_features import UNKNOWN, Pieces, special
 
 BITS = ("first", "top_first", "last", "top_last", "common", "safe", "place", "world", "eponym")

@@ -1,8 +1,8 @@
 """The tagger in torch: what a piece is, summed; dilated convolutions over pieces; one tag a piece.
 
 A word's vector is a sum of parts that can each be missing: its own row, what MiniLM takes it for,
-the lists it is on, its runs of letters. Training drops parts by chance, so that a name never seen is
-found by its place and its make. At export each word's sum becomes one row of a table.
+the lists it is on, its runs of letters. Training drops parts by chance, so that a name never seen
+is found by its place and its make. At export each word's sum becomes one row of a table.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from training.phi.features import Batch
 from training.phi.lexicon import BITS
 from training.phi.notes import TAGS
+
 from wardgate.deid.tagger_features import GRAMS, SHAPES, SPECIALS, UNKNOWN
 
 
@@ -21,8 +22,8 @@ from wardgate.deid.tagger_features import GRAMS, SHAPES, SPECIALS, UNKNOWN
 class Shape:
     """Sizes of the net."""
 
-    width: int = 96
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
+    width: int = 128
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1)
     meaning: int = 64
     dropout: float = 0.15
     no_row: float = 0.15
@@ -52,10 +53,11 @@ class WordVectors(nn.Module):
             self.grams.weight[GRAMS] = 0
 
     def known(self, rows: Tensor) -> Tensor:
-        """The part of words of the vocabulary, by row from 0."""
+        """Return the part of words of the vocabulary, by row from 0."""
         return self.delta(rows) + self.project(self.meanings[rows])
 
     def forward(self, batch: Batch) -> Tensor:
+        """Return the vectors of the unique words."""
         count, shape = len(batch.row), self.shape
         word = batch.row >= SPECIALS
         vectors = torch.zeros(count, shape.width)
@@ -96,13 +98,14 @@ class Tagger(nn.Module):
         self.drop = nn.Dropout(shape.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
+        """Return the logits of a batch."""
         hidden = self.words(batch)[batch.word] + self.shapes(batch.shape)
         if self.training:
             hidden = hidden * (torch.rand(batch.word.shape) > self.shape.no_piece).unsqueeze(-1)
         return self.net(hidden, batch.mask.unsqueeze(-1))
 
     def net(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """What the exported graph does: float32 [windows, length, width] to logits."""
+        """Do what the exported graph does: float32 [windows, length, width] to logits."""
         hidden = hidden * mask
         for i, (layer, step) in enumerate(zip(self.layers, self.shape.dilations, strict=True)):
             seen = self.drop(hidden)

@@ -1,7 +1,7 @@
 """Notes with gold spans as the tagger learns them: folded, cut into pieces, one tag a piece.
 
-A span that the gold says to ignore is left out of the loss. In notes of our own making it is a title,
-a profession, an insurer, a time of day: the tagger learns to leave those alone (`settled`).
+A span that the gold says to ignore is left out of the loss. In notes of our own making it is a
+title, a profession, an insurer, a time of day: the tagger learns to leave those alone (`settled`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,30 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wardgate.deid.fold import fold
 from wardgate.deid.tagger_features import Pieces, cut
 
-TAGS = (
-    "O NAME DATE AGE LOCATION PHONE EMAIL SSN MRN HEALTH_PLAN ACCOUNT LICENSE VEHICLE DEVICE URL IP "
-    "BIOMETRIC OTHER_ID"
-).split()
+TAGS = [
+    "O",
+    "NAME",
+    "DATE",
+    "AGE",
+    "LOCATION",
+    "PHONE",
+    "EMAIL",
+    "SSN",
+    "MRN",
+    "HEALTH_PLAN",
+    "ACCOUNT",
+    "LICENSE",
+    "VEHICLE",
+    "DEVICE",
+    "URL",
+    "IP",
+    "BIOMETRIC",
+    "OTHER_ID",
+]
 """What a piece may be; PHI is judged by its distance from the first."""
 _SAME = {"FAX": "PHONE", "PHOTO": "OTHER_ID"}
 LEFT_OUT = -100

@@ -1,8 +1,8 @@
 """The tagger's thresholds and the rules that it may rule out: chosen on dev, once, and frozen.
 
-A type's threshold is the lowest at which its pieces on dev are right often enough: a missed piece is a
-leak, so nothing is left for the sake of more. A rule may be ruled out where, on dev, its hits that the
-tagger doubts are wrong more often than right.
+A type's threshold is the lowest at which its pieces on dev are right often enough: a missed piece
+is a leak. A rule may be ruled out where, on dev, its hits that the tagger doubts are wrong far more
+often than right.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from training.phi.notes import LEFT_OUT, TAGS, Note, tags
+
 from wardgate.deid import gazetteer
 from wardgate.deid.rules import detect
 from wardgate.deid.tagger import Tagger
@@ -25,10 +26,12 @@ LEAST_WRONG = 8
 """Wrong hits of a rule on dev, below which nothing is said of it."""
 SPREAD = 0.3
 MAY_BE_RULED_OUT = frozenset({"NAME", "LOCATION", "OTHER_ID"})
-"""What rules take by its look alone. Dates and ages they judge by law: a year may show an age over 89."""
+"""What rules take by its look alone. Dates and ages they judge by law."""
 
 
-def choose(tagger: Tagger, notes: Sequence[Note]) -> dict[str, Any]:
+def choose(  # noqa: C901 -- one pass, three choices
+    tagger: Tagger, notes: Sequence[Note]
+) -> dict[str, Any]:
     """Return `start`, `spread` and `vetoes` as `tagger.json` has them."""
     words = gazetteer.load()
     right: dict[int, list[float]] = defaultdict(list)
@@ -53,7 +56,11 @@ def choose(tagger: Tagger, notes: Sequence[Note]) -> dict[str, Any]:
     for tag in range(1, len(TAGS)):
         good, bad = np.array(right[tag]), np.array(wrong[tag])
         start[TAGS[tag]] = next(
-            (t for t in GRID if (good >= t).sum() >= RIGHT * ((good >= t).sum() + (bad >= t).sum())),
+            (
+                t
+                for t in GRID
+                if (good >= t).sum() >= RIGHT * ((good >= t).sum() + (bad >= t).sum())
+            ),
             GRID[-1],
         )
     vetoes = {}

@@ -118,7 +118,9 @@ class Deidentifier:
     def _possible(self, policy: policies.Policy) -> policies.Policy:
         """Return the policy, if it can be carried out here."""
         if policy.vaulted and not self._vault:
-            raise SettingsInvalid(f"Policy {policy.name} uses vault codes: only a gateway has them.")
+            raise SettingsInvalid(
+                f"Policy {policy.name} uses vault codes: only a gateway has them."
+            )
         return policy
 
     def deidentify(
@@ -171,7 +173,9 @@ class Deidentifier:
             folded, index = readings(text)[0][0]
             spans = found.spans
             if index is not None:
-                spans = [(bisect_left(index, c[0]), bisect_left(index, c[1]), *c[2:]) for c in spans]
+                spans = [
+                    (bisect_left(index, c[0]), bisect_left(index, c[1]), *c[2:]) for c in spans
+                ]
             told = self._layers.explained(folded, spans, found.reference)
             return told if index is None else [each.moved(index) for each in told]
         except Exception:  # noqa: BLE001 -- whatever failed, the text must not be told
@@ -219,9 +223,7 @@ def _today() -> dt.date:
     return dt.datetime.now(tz=dt.UTC).date()
 
 
-def _deidentify(
-    text: str, policy: policies.Policy, given: Reference, layers: Layers
-) -> Found:
+def _deidentify(text: str, policy: policies.Policy, given: Reference, layers: Layers) -> Found:
     reading = readings(text)
     forms, unread = reading
     reference = _today() if given == "today" else given
@@ -237,7 +239,9 @@ def _deidentify(
         )
 
     def look(text: str, reading: Readings) -> list[Candidate]:
-        return _look(text, reading, partial(layers.read, reference=reference, until=until, site=policy.site))
+        return _look(
+            text, reading, partial(layers.read, reference=reference, until=until, site=policy.site)
+        )
 
     def plain(text: str, found: list[Candidate]) -> list[Edit]:
         return edits_of(text, found, policy, reference, until)
@@ -246,7 +250,8 @@ def _deidentify(
     mark = len(forms) > 1 or bool(unread)
     years: set[int] = set()
     edits: list[Edit] = []
-    clean, alignment = text, ()
+    clean = text
+    alignment: tuple[Replacement, ...] = ()
     for _ in range(_ROUNDS):
         edits = plain(text, found)
         if mark:
@@ -271,9 +276,7 @@ def _deidentify(
     return Found(found, edits, reference, clean, alignment)
 
 
-def _look(
-    text: str, reading: Readings, read: Callable[[str], list[Candidate]]
-) -> list[Candidate]:
+def _look(text: str, reading: Readings, read: Callable[[str], list[Candidate]]) -> list[Candidate]:
     """Return what all layers find in a text, sorted and disjoint."""
     forms, unread = reading
     candidates: list[Candidate] = []

@@ -13,7 +13,7 @@ from wardgate.deid import dates
 from wardgate.deid.codes import alike
 from wardgate.deid.derive import pseudonyms
 from wardgate.deid.gazetteer import Gazetteer
-from wardgate.deid.places import is_large
+from wardgate.deid.places import is_state
 from wardgate.deid.resolve import Explanation, Layer, beyond, explain, standing, trimmed
 from wardgate.deid.rules import detect
 from wardgate.deid.site import Site
@@ -35,9 +35,10 @@ class Layers:
     def read(
         self, folded: str, reference: dt.date | None, until: int, site: Site
     ) -> list[Candidate]:
-        """Return what all layers find in folded text, codes of earlier passes too; they may overlap.
+        """Return what all layers find in folded text, codes of earlier passes too.
 
-        For years after `until` the reference date counts as unknown. Raises DetectorFailed.
+        They may overlap. For years after `until` the reference date counts as unknown.
+        Raises DetectorFailed.
         """
         reading = self._tagger.read(folded)
         ruled = standing(
@@ -65,16 +66,17 @@ _YEAR = re.compile(r"(?:1[89]|20)[0-9]{2}")
 
 
 def _claimed(folded: str, ruled: list[Candidate], found: list[Candidate]) -> list[Candidate]:
-    """Return what the tagger adds: not what an earlier pass wrote, no bare year, no state or country."""
+    """Return what the tagger adds: nothing that an earlier pass wrote, no bare year, no state."""
+    found = [c for c in found if not _stays(folded[c[0] : c[1]], c[2])]
     if not found:
         return found
     if "[" in folded or "**" in folded or "90+" in folded:
         found = trimmed(folded, found, [match.span() for match in TAG.finditer(folded)])
-    return [
-        c
-        for c in (beyond(folded, ruled, found) if ruled else found)
-        if not (
-            (c[2] is EntityType.DATE and _YEAR.fullmatch(folded, c[0], c[1]))
-            or (c[2] is EntityType.LOCATION and is_large(folded[c[0] : c[1]].lower()))
-        )
-    ]
+    return beyond(folded, ruled, found) if ruled else found
+
+
+def _stays(inside: str, label: EntityType) -> bool:
+    """Whether a candidate is no PHI by rule, whatever the tagger says."""
+    if label is EntityType.DATE:
+        return _YEAR.fullmatch(inside) is not None
+    return label is EntityType.LOCATION and is_state(inside.lower())

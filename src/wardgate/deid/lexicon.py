@@ -102,3 +102,21 @@ ABBREVIATIONS = frozenset(
     """.split()
 )
 """Pairs of letters that stand for something else than a person after `pt`."""
+ORDINARY = frozenset(
+    """
+    abbot april archer august autumn baker banks barber basil battles berry bishop bliss boom
+    borne bowler burger butcher butter carpenter cash castor cedar chance chandler cherry clay
+    coral cotton crisp crystal daisy dale dawn dean december diamond dove dragon drew duke earl
+    easter faith favorite february fern fields fisher flowers forest friday fries frost gardener
+    ginger glen glover golden grace grove guest guy hardy harvest hazel heath heather holly
+    honey hunger hunter iris ivory ivy jade january jasmine jewel joiner joy july june kinda
+    king knight lane lanes laurel lily little magic major marsh masters mercy miracle monday
+    moody moss noble nobles november october olive pages pardon parson patience pearl pepper
+    pierce piper pointer pollard pope potter prince prudence queen reed ripple rivers robin rose
+    rosemary ruby rust sable sage sandy saturday savage sawyer sells september sergeant shepherd
+    silk silver singer skinner smart snow spark sparks spring stark stern steward summer sunday
+    swift tack tanner teas thorn thursday tinker trail trim tuesday usher vinegar violet waits
+    walker weaver wednesday wells willow winter woods
+    """.split()
+)
+"""Words that are names too; in small letters they are taken for the word."""

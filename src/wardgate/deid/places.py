@@ -319,6 +319,8 @@ def zips(text: str) -> list[Candidate]:
     return found
 
 
-def is_large(low: str) -> bool:
-    """Whether this is a state or a country, which Safe Harbor lets stay (45 CFR 164.514(b)(2)(i)(B))."""
-    return low in STATES or low in _STATE_PAIRS or low in COUNTRIES or low.upper() in STATE_CODES
+def is_state(low: str) -> bool:
+    """Whether this is a state of the US, which may stay (45 CFR 164.514(b)(2)(i)(B))."""
+    if low in COUNTRIES:
+        return False
+    return low in STATES or low in _STATE_PAIRS or low.upper() in STATE_CODES

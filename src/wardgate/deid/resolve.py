@@ -1,7 +1,7 @@
 """Joins the layers: rules, tagger, what a site adds. Decides which candidates stand, and says why.
 
-Whatever any layer is sure of is PHI. A rule that goes by a word's look alone (`Vetoes`) is heard only
-where the tagger, which has read the whole text, does not rule it out. Overlaps are settled by
+Whatever any layer is sure of is PHI. A rule that goes by a word's look alone (`Vetoes`) is heard
+only where the tagger, which has read the whole text, does not rule it out. Overlaps are settled by
 `spans.resolve`: no character that a standing candidate covers is left.
 """
 
@@ -48,9 +48,7 @@ def standing(
     return kept, dropped
 
 
-def beyond(
-    text: str, rules: Iterable[Candidate], tagged: Iterable[Candidate]
-) -> list[Candidate]:
+def beyond(text: str, rules: Iterable[Candidate], tagged: Iterable[Candidate]) -> list[Candidate]:
     """Return what the tagger found and rules did not, ending with words.
 
     A rule knows the parts of a date and the kind of a place, so what such a rule covers stays as it
@@ -62,7 +60,9 @@ def beyond(
         start, end, label = candidate[:3]
         inside = [
             each[:2]
-            for each in taken[bisect_right(taken, start, key=_end) : bisect_left(taken, end, key=_start)]
+            for each in taken[
+                bisect_right(taken, start, key=_end) : bisect_left(taken, end, key=_start)
+            ]
             if each[2] is not label or each[4] is not None or each[0] < start or end < each[1]
         ]
         out += trimmed(text, [candidate], inside)
@@ -77,7 +77,7 @@ def trimmed(
         return list(found)
     kept: list[Candidate] = []
     for candidate in outside(found, taken):
-        start, end, label, score, detail = candidate
+        start, end, label, score, _ = candidate
         low, high = start, end
         while low < high and not text[low].isalnum():
             low += 1

@@ -20,6 +20,7 @@ from typing import Final
 
 from wardgate.deid import checks, gazetteer
 from wardgate.deid.fold import fold
+from wardgate.deid.lexicon import ORDINARY
 from wardgate.deid.policy import TAGS, Action, Policy, SecondLook
 from wardgate.deid.spans import Candidate, Place, outside, replace, resolve, to_input, to_output
 from wardgate.errors import SecondLookFailed
@@ -53,13 +54,14 @@ _NUMBER = re.compile(
                      | (?:(?<=\+)1|(?<=1))[-. ](?:[2-9][0-9]{{2}}[-. ]|\([2-9][0-9]{{2}}\)[ ]) )
           [2-9][0-9]{{2}}[-. ][0-9]{{4}} )
       | (?P<ISO> (?<=[12])[09][0-9]{{2}}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01]) )
-      | (?P<DATE> [0-9]?[-/][0-9]{{1,2}}[-/]{_YEAR} )
-      | (?P<DAY> [0-9]?(?:st|nd|rd|th)?[ ]{_MONTH},?[ ]{_YEAR} )
-      | (?P<IP> [0-9]{{0,2}}(?:\.[0-9]{{1,3}}){{3}} )
-      | (?P<CARD> [0-9]{{3}}(?:[ -][0-9]{{4}}){{3}} )
-      | (?P<MBI> [A-Z][0-9A-Z][0-9]-?[A-Z][0-9A-Z][0-9]-?[A-Z]{{2}}[0-9]{{2}} )
-      | (?P<STREET> [0-9]{{0,4}}[ ](?:[NSEW]\.?[ ])?[A-Z][a-z]{{2,19}}[ ](?:[A-Z][a-z]{{2,19}}[ ])?
-          {_SUFFIX} )
+      | (?<=[0-9])
+        (?: (?P<DATE> [0-9]?[-/][0-9]{{1,2}}[-/]{_YEAR} )
+          | (?P<DAY> [0-9]?(?:st|nd|rd|th)?[ ]{_MONTH},?[ ]{_YEAR} )
+          | (?P<IP> [0-9]{{0,2}}(?:\.[0-9]{{1,3}}){{3}} )
+          | (?P<CARD> [0-9]{{3}}(?:[ -][0-9]{{4}}){{3}} )
+          | (?P<MBI> [A-Z][0-9A-Z][0-9]-?[A-Z][0-9A-Z][0-9]-?[A-Z]{{2}}[0-9]{{2}} )
+          | (?P<STREET> [0-9]{{0,4}}[ ](?:[NSEW]\.?[ ])?[A-Z][a-z]{{2,19}}[ ]
+              (?:[A-Z][a-z]{{2,19}}[ ])?{_SUFFIX} ) )
     )
     (?!\w|[-./][0-9])
     """,
@@ -311,6 +313,7 @@ def _repeated(raw: str, result: Deidentified, policy: Policy) -> Iterator[Candid
         match
         for match in _TOKEN.finditer(result.text)
         if match[0].lower() in values
+        and match[0] not in ORDINARY
         and outside([(*match.span(), EntityType.NAME, 1.0, None)], spared)
     ]
     left = Counter(match[0].lower() for match in stands)

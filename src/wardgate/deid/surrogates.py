@@ -55,7 +55,10 @@ _TRIES = 64
 _SSN, _PHONE, _LOCAL_PHONE = 9, 10, 7
 _HEXADECIMAL = re.compile(r"(?i)[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
 _IP = re.compile(r"[0-9A-Fa-f:.]{2,45}")
-_EMAIL = re.compile(r"(?P<local>[A-Za-z0-9._%+'-]*)@(?P<domain>[A-Za-z0-9.-]+)")
+_EMAIL = re.compile(
+    r"(?<![A-Za-z0-9._%+'-])(?P<local>[A-Za-z0-9._%+'-]*+)@(?P<domain>[A-Za-z0-9.-]++)"
+)
+_NUMBER = re.compile(r"[0-9]+")
 _SCHEME = re.compile(r"(?i)(?:https?|ftp)://|www\.")
 _SPELT = re.compile(r"[A-Za-z]+|[0-9]+")
 
@@ -163,7 +166,7 @@ class Surrogates:
         for word in own:
             plain = _plain(word[0])
             edits.append((*word.span(), _like(word[0], self._drawn("place", plain, pool))))
-        for number in re.finditer(r"[0-9]+", value):
+        for number in _NUMBER.finditer(value):
             if not number[0].isascii():
                 return None
             edits.append((*number.span(), self._digits("house", number[0])))

@@ -47,7 +47,7 @@ class Thresholds:
     """What is PHI, by the tagger's own odds: frozen with the weights, chosen on dev notes."""
 
     start: Floats
-    """float32 [tags]: from which probability of being PHI a piece is taken, by its likeliest type."""
+    """float32 [tags]: from which probability of PHI a piece is taken, by its likeliest type."""
     spread: float
     """From which probability a piece beside a taken one is taken too."""
 
@@ -70,10 +70,12 @@ class Reading:
 
 
 class Tagger:
-    """Tags PHI in folded text; `load` it once and share it, `tag` is a pure function of its text."""
+    """Tags PHI in folded text; `load` it once and share it. It keeps nothing of a text."""
 
-    __slots__ = ("_chunk", "_grams", "_halo", "_hashes", "_labels", "_lists", "_net", "_own", "_rows",
-                 "_shapes", "_table", "thresholds", "vetoes")  # fmt: skip
+    __slots__ = (
+        "_chunk", "_grams", "_halo", "_hashes", "_labels", "_lists", "_net", "_own", "_rows",
+        "_shapes", "_table", "thresholds", "vetoes",
+    )  # fmt: skip
 
     def __init__(self, files: dict[str, bytes]) -> None:
         """Take the contents of the files by name. Raises DetectorFailed."""
@@ -105,7 +107,7 @@ class Tagger:
         return _load()
 
     def tag(self, text: str) -> list[Candidate]:
-        """Return sorted, disjoint candidates; each begins and ends with a whole run of letters or digits.
+        """Return sorted, disjoint candidates that begin and end with whole words or numbers.
 
         Linear in the length of the text. Raises DetectorFailed on any fault.
         """
@@ -127,7 +129,9 @@ class Tagger:
     def odds(self, text: str) -> tuple[Pieces, Floats]:
         """Return the pieces of a text and the probability of each tag, float32 [pieces, tags]."""
         pieces = cut(text)
-        return pieces, self._odds(pieces) if pieces.words else np.zeros((0, len(self._labels)), np.float32)
+        return pieces, self._odds(pieces) if pieces.words else np.zeros(
+            (0, len(self._labels)), np.float32
+        )
 
     def _odds(self, pieces: Pieces) -> Floats:
         given = self._vectors(pieces)
@@ -227,7 +231,7 @@ _UNSET = (-1,)
 
 
 def _place(inside: str, label: EntityType) -> Place | None:
-    """Tell a ZIP code; of other places the tagger does not know the kind, and the strictest rule holds."""
+    """Tell a ZIP code; of other places the kind is not known, and the strictest rule holds."""
     if label is EntityType.LOCATION and len(inside) in {5, 10} and inside[:5].isdigit():
         return Place.ZIP
     return None
@@ -261,12 +265,10 @@ def folder() -> Traversable:
 
 
 def checked(place: Traversable) -> dict[str, bytes]:
-    """Return the tagger's files. Raises DetectorFailed where one is missing or not the pinned one."""
+    """Return the tagger's files. Raises DetectorFailed where one is not the pinned one."""
     try:
-        pins = dict(
-            reversed(line.split(maxsplit=1))
-            for line in place.joinpath("SHA256SUMS").read_text("ascii").splitlines()
-        )
+        lines = place.joinpath("SHA256SUMS").read_text("ascii").splitlines()
+        pins = {name: pin for pin, name in (line.split() for line in lines)}
         files = {name: place.joinpath(name).read_bytes() for name in _FILES}
     except (OSError, ValueError):
         raise DetectorFailed(reason="tagger-files") from None

@@ -1,4 +1,4 @@
-"""What the tagger reads: a text cut into pieces, and for each piece what it is and how it is written.
+"""What the tagger reads: a text in pieces, and for each what it is and how it is written.
 
 Cuts and measures; knows no weights and decides nothing. Training (`training/phi`) and the running
 tagger call the same functions. A piece is a run of letters and digits, one sign, a run of one kind
@@ -91,7 +91,7 @@ SHAPES = 96
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """A text in pieces: `words[i]` in lower case is `[starts[i], ends[i])`, a leading space aside."""
+    """A text in pieces: `words[i]` in lower case is `[starts[i], ends[i])`, without its space."""
 
     words: list[str]
     starts: Ints
@@ -152,15 +152,15 @@ def grams(words: Sequence[str]) -> tuple[Ints, Ints, Ints]:
     codes = np.where((codes >= _ZERO) & (codes <= _ZERO + 9), np.uint32(_ZERO), codes)
     sizes = np.fromiter(map(len, marked), np.int64, len(marked))
     count = len(codes) - 3
-    three = codes[:count] * _MIX[0] + codes[1 : count + 1] * _MIX[1] + codes[2 : count + 2] * _MIX[2]
+    three = (
+        codes[:count] * _MIX[0] + codes[1 : count + 1] * _MIX[1] + codes[2 : count + 2] * _MIX[2]
+    )
     four = three * _MIX[3] + codes[3:] * _MIX[0]
     buckets = np.empty((2, count), np.int64)
     # a run may hold the end mark of its word only as its last letter
     ends = codes == _END
     beyond = ends[:count] | ends[1 : count + 1]
-    for row, (mixed, over) in enumerate(
-        ((three, beyond), (four, beyond | ends[2 : count + 2]))
-    ):
+    for row, (mixed, over) in enumerate(((three, beyond), (four, beyond | ends[2 : count + 2]))):
         spread = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
         np.copyto(buckets[row], spread >> _SHIFT)
         buckets[row][over] = GRAMS

@@ -22,8 +22,8 @@ NICE_TO_ZERO = 20
 
 def main(arguments: list[str]) -> None:
     """Lead a group, forbid core files, drop to UID, end with the process PARENT, run COMMAND."""
-    # No session: Linux may weigh a session as one (sched(7), autogroup), whatever the nice values in
-    # it, and a model that loads would take from the gateway what it yields to its neighbours.
+    # No session: Linux may weigh a session as one (sched(7), autogroup), whatever the nice values
+    # in it, and a model that loads would take from the gateway what it yields to its neighbours.
     os.setpgid(0, 0)
     uid, parent, command = int(arguments[0]), int(arguments[1]), arguments[2:]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

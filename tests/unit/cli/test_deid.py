@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wardgate.cli.files.forms import TEXT_CHARS
+from wardgate.deid import policy as policies
 from wardgate.deid.deidentify import Deidentifier
 from wardgate.errors import DetectorFailed
 
@@ -187,3 +188,20 @@ def test_eval_is_a_command_and_a_file_of_that_name_is_not_lost(
     assert "GOLD" in wardgate("deid", "eval", "--help").out
     assert "eval" in wardgate("deid", "--help").out
     assert "Missing argument" in wardgate("deid", "eval").err
+
+
+def test_a_line_that_the_second_look_refuses_goes_to_the_error_file(wardgate, tmp_path) -> None:
+    document = {**policies.get("safe_harbor").document, "name": "strict", "second_look": "refuse"}
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "strict.json").write_text(json.dumps(document))
+    (folder / "site.json").write_text(json.dumps({"thresholds": {"DATE": 1.0}}))
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"text": "is well"}\n{"text": "Seen 03/14/2019."}\n{"text": "ok"}\n')
+    options = ["--policies", folder, "--policy", "strict", "--processes", "1"]
+    done = wardgate("deid", *options, "--jsonl", source, target)
+    assert done.code == 3
+    assert json.loads(done.out)["written"] == 2
+    errors = (tmp_path / "out.jsonl.errors").read_text()
+    assert "second-look" in errors
+    assert "2019" not in errors + target.read_text()

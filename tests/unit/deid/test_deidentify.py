@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rules_alone import rules_alone
 
+from rules_alone import rules_alone
 from wardgate import Deidentifier
 from wardgate.deid import deidentify as module
 from wardgate.deid import layers
@@ -27,7 +27,10 @@ from wardgate.types import PHI
 DETECTOR = Deidentifier(vault=True)
 RULES = rules_alone(vault=True)
 """What rules make of years and of kept places does not hang on a model."""
-MAX_SECONDS = 0.050
+MAX_SECONDS = 0.500
+"""For 64 kB of anything, rules and tagger, on one core."""
+MAX_RULES_SECONDS = 0.050
+"""The same, rules alone."""
 SIZE = 65_536
 
 NOTE = """Discharge Summary \u2014 Patient: Thomas Wilson, MRN: MRN-1015952, DOB: 05/21/1930.\r
@@ -409,7 +412,7 @@ def test_lone_surrogates_pass_through_exactly():
 
 YARD_TEXT = "The quick brown fox, aged 41, saw Dr. Who on 3/4/19 at 10:15. " * 300
 YARD_SECONDS = 0.00105
-"""What `_yard` takes on the idle machine that the limit of 50 ms was set on (EPYC, one core)."""
+"""What `_yard` takes on the idle machine that the limit was set on (EPYC, one core)."""
 
 NOISE = 1.5
 
@@ -425,7 +428,7 @@ def _cpu(work):
     return time.process_time() - start
 
 
-def _seconds(text):
+def _seconds(detector, text, enough):
     """Least CPU time over many tries, in seconds of the machine that the limit was set on.
 
     The figure at rest is in benchmarks/results/deid-rules.json. A test runs beside others' work, which
@@ -434,20 +437,24 @@ def _seconds(text):
     best = yard = float("inf")
     for _ in range(80):
         yard = min(yard, _cpu(_yard))
-        best = min(best, _cpu(lambda: DETECTOR.deidentify(text)))
+        best = min(best, _cpu(lambda: detector.deidentify(text)))
         seconds = best / max(1.0, yard / YARD_SECONDS) / NOISE
-        if seconds <= MAX_SECONDS:
+        if seconds <= enough:
             break
     return seconds
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL.PIECES)
-def test_64_kb_of_anything_within_50_ms(name):
-    assert _seconds(ADVERSARIAL.of_size(name, SIZE)) <= MAX_SECONDS
+def test_64_kb_of_anything_within_its_time(name):
+    text = ADVERSARIAL.of_size(name, SIZE)
+    assert _seconds(RULES, text, MAX_RULES_SECONDS) <= MAX_RULES_SECONDS
+    assert _seconds(DETECTOR, text, MAX_SECONDS) <= MAX_SECONDS
 
 
-def test_64_kb_of_everything_within_50_ms():
+def test_64_kb_of_everything_within_its_time():
     draw = random.Random(3)
     pieces = [ADVERSARIAL.of_size(name, 64) for name in ADVERSARIAL.PIECES if name != "unicode"]
     text = " ".join(draw.choice(pieces) for _ in range(SIZE // 64))
-    assert _seconds(text.encode()[:SIZE].decode(errors="ignore")) <= MAX_SECONDS
+    text = text.encode()[:SIZE].decode(errors="ignore")
+    assert _seconds(RULES, text, MAX_RULES_SECONDS) <= MAX_RULES_SECONDS
+    assert _seconds(DETECTOR, text, MAX_SECONDS) <= MAX_SECONDS

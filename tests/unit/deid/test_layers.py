@@ -32,10 +32,13 @@ def test_both_layers_are_heard():
 
 
 @pytest.mark.parametrize(
-    "written", ["[NAME] was seen by Dr. [NAME].", "ZIP 021** and [DATE], [LOCATION]", "A 90+-year-old."]
+    "written",
+    ["[NAME] was seen by Dr. [NAME].", "ZIP 021** and [DATE], [LOCATION]", "A 90+-year-old."],
 )
 def test_what_an_earlier_pass_wrote_is_left(written):
-    assert not any("[" in written[c[0] : c[1]] or "*" in written[c[0] : c[1]] for c in read(written))
+    assert not any(
+        "[" in written[c[0] : c[1]] or "*" in written[c[0] : c[1]] for c in read(written)
+    )
     assert not any("90" in written[c[0] : c[1]] for c in read(written))
 
 
@@ -44,11 +47,19 @@ def test_a_year_alone_is_not_claimed():
     assert layers._claimed("2019 3/4/2019 2019", [], candidates) == candidates[1:]
 
 
-def test_a_state_or_country_alone_is_not_claimed():
-    text = "Boston, MA, France"
+def test_a_state_alone_is_not_claimed():
+    text = "Boston, MA, Ohio"
     city = (0, 6, E.LOCATION, 0.9, None)
-    large = [(8, 10, E.LOCATION, 0.9, None), (12, 18, E.LOCATION, 0.9, None)]
-    assert layers._claimed(text, [], [city, *large]) == [city]
+    states = [(8, 10, E.LOCATION, 0.9, None), (12, 16, E.LOCATION, 0.9, None)]
+    assert layers._claimed(text, [], [city, *states]) == [city]
+
+
+def test_the_year_of_a_date_that_rules_saw_in_part_goes_with_it():
+    text = "seen Mar 3 - 2019"
+    date = (5, 17, E.DATE, 0.9, None)
+    assert layers._claimed(text, [(5, 10, E.DATE, 0.8, (0, 3, 3, False))], [date]) == [
+        (13, 17, E.DATE, 0.9, None)
+    ]
 
 
 def test_a_site_may_allow_what_any_layer_found():

@@ -85,8 +85,14 @@ PATTERNS = _all(_modules())
 PATTERNS["web.routes._pattern"] = routes._pattern(
     "/".join(f"/{{{kind}}}" for kind in routes.SEGMENTS)
 )
-MADE_AT_THE_START = {"web/routes.py"}
-"""Modules that make patterns in functions, of our own declarations and never for a request."""
+MADE_AT_THE_START = {
+    "cli/files/forms.py",
+    "deid/policyfile.py",
+    "deid/site.py",
+    "web/routes.py",
+}
+"""Modules that make patterns in functions: of our own declarations or what the site's files say, never
+of a request. `site.py` takes a small language that cannot backtrack; its tests say so."""
 
 
 def _seconds(pattern: re.Pattern, text: str, repeats: int) -> float:
@@ -131,7 +137,7 @@ def test_no_pattern_is_forgotten(path):
 
 
 def test_the_walk_reaches_every_part():
-    parts = ("deid.fold", "deid.checks", "deid.deidentify", "registry.manifest", "web.schemas")
+    parts = ("deid.fold", "deid.checks", "deid.rules", "registry.manifest", "web.schemas")
     for part in parts:
         assert any(name.startswith(part) for name in PATTERNS), part
 

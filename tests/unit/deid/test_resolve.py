@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,7 +54,7 @@ def test_every_letter_that_any_layer_covers_is_covered(rules, tagged):
     covered = {i for start, end, *_ in joined for i in range(start, end)}
     wanted = {i for start, end, *_ in [*rules, *tagged] for i in range(start, end)}
     assert {i for i in wanted if TEXT[i].isalnum()} <= covered
-    assert all(a[1] <= b[0] for a, b in zip(joined, joined[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(joined))
 
 
 def test_a_weak_rule_that_the_tagger_doubts_is_dropped():

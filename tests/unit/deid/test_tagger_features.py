@@ -35,11 +35,16 @@ def test_lower_case_never_changes_the_length():
 
 
 def test_numbers_are_told_apart_by_what_they_may_be():
-    rows = [features.number(n) for n in ("7", "07", "12", "31", "59", "89", "90", "1930", "1985", "123456789")]
+    rows = [
+        features.number(n)
+        for n in ("7", "07", "12", "31", "59", "89", "90", "1930", "1985", "123456789")
+    ]
     assert len(set(rows)) == len(rows)
     assert features.number("90") == features.number("99")
     assert features.number("123456789") == features.number("987654321")
-    widths = [f"{n:0{w}}" for w in range(1, 5) for n in range(10**w)] + ["1" * w for w in range(5, 40)]
+    widths = [f"{n:0{w}}" for w in range(1, 5) for n in range(10**w)] + [
+        "1" * w for w in range(5, 40)
+    ]
     assert all(features.SIGN_LINE < features.number(n) < features.SPECIALS for n in widths)
 
 

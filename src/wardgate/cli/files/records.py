@@ -6,7 +6,6 @@ quotes. What cannot be read so is given whole to its form, which refuses it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -15,8 +14,6 @@ from wardgate.cli.journal import Refused
 from wardgate.cli.jsonl import LINE_BYTES, Broken, Lines
 
 _BOM = b"\xef\xbb\xbf"
-_REST = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')
-"""The rest of a quoted field, its closing quote included."""
 
 
 class Records(Lines):
@@ -64,10 +61,10 @@ class Records(Lines):
         at = 0
         while True:
             if within or line.startswith(b'"', at):
-                match = _REST.match(line, at if within else at + 1)
-                if match is None:
+                at = _closed(line, at if within else at + 1)
+                if at < 0:
                     return True
-                within, at = False, match.end()
+                within = False
             at = line.find(self._delimiter, at) + 1
             if not at:
                 return False
@@ -104,3 +101,12 @@ def form(
             )
     whose = None if patient is None else names.index(patient)
     return Record(delimiter, tuple(map(names.index, columns)), len(names), header, whose)
+
+
+def _closed(line: bytes, at: int) -> int:
+    """Return where a quoted field that goes on at `at` ends, its closing quote included; or -1."""
+    while (at := line.find(b'"', at)) >= 0:
+        if not line.startswith(b'"', at + 1):
+            return at + 1
+        at += 2
+    return -1
