@@ -117,12 +117,12 @@ class Deid(_Group):
     policy: str = "safe_harbor"
     """Policy where the request names none."""
     policies: Path | None = None
-    """Folder of the site's own policies, `<name>.toml` or `<name>.json`, and of `site.toml`. Changes
-    there come into force without a restart."""
+    """Folder of the site's own policies, `<name>.toml` or `<name>.json`, and of `site.toml`.
+    Changes there come into force without a restart."""
     key_file: Path | None = None
-    """File of the secret that shifted dates, surrogates, pseudonyms and encrypted numbers come from:
-    32 random bytes, mode 0600; by default `deid.key` in the state folder, made at the first start.
-    A file named here must be there already."""
+    """File of the secret that shifted dates, surrogates, pseudonyms and encrypted numbers come
+    from: 32 random bytes, mode 0600; by default `deid.key` in the state folder, made at the first
+    start. A file named here must be there already."""
     inline_chars: int = Field(default=8_192, ge=256)
     """Texts above this length go to a process of their own, so that short ones do not wait."""
     processes: int = Field(default=1, ge=0, le=64)

@@ -88,7 +88,9 @@ VAULT_RELEASED = Counter(
     "wardgate_vault_released_total", "Vault codes turned back into values, by type.", ("type",)
 )
 POLICY_RELOADS = Counter(
-    "wardgate_policy_reloads_total", "Changes of the policy files, by what came of them.", ("result",)
+    "wardgate_policy_reloads_total",
+    "Changes of the policy files, by what came of them.",
+    ("result",),
 )
 POLICIES_REFUSED = Gauge(
     "wardgate_policies_refused",

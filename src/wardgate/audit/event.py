@@ -153,9 +153,7 @@ def start_entry(version: str, resumed: bool, time: int) -> Entry:
     return _entry(NO_TENANT, START, "", time, {"resumed": resumed, "version": version})
 
 
-def vault_entry(
-    tenant: str, time: int, *, action: str, stage: str, key: str, by: str
-) -> Entry:
+def vault_entry(tenant: str, time: int, *, action: str, stage: str, key: str, by: str) -> Entry:
     """Return the record of what an operator does to a tenant's vault on the machine, at `time`.
 
     `action` is `destroy`; `stage` is `intent` before it and `done` or `nothing` after; `key` is the

@@ -8,6 +8,7 @@ sealed before, and SQLite keeps no temporary files.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import sqlite3
@@ -58,6 +59,17 @@ _CHUNK: Final = 64
 """Rows in one statement."""
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for others that open the file: SQLite does not wait where it switches one to WAL."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 class VaultFile:
     """The open file; one thread at a time."""
 
@@ -68,13 +80,14 @@ class VaultFile:
         """
         self._path = folder / FILE
         try:
-            self._connect(create=True)
-            self._connection.executescript(_SCHEMA)
-            self.run(
-                "INSERT INTO vault VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (GATEWAY, _FORMAT, wrapped_by),
-            )
-            found = self.run("SELECT format, wrapped_by FROM vault").fetchone()
+            with _alone(folder):
+                self._connect(create=True)
+                self._connection.executescript(_SCHEMA)
+                self.run(
+                    "INSERT INTO vault VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (GATEWAY, _FORMAT, wrapped_by),
+                )
+                found = self.run("SELECT format, wrapped_by FROM vault").fetchone()
         except (OSError, sqlite3.Error):
             raise StateInvalid("The vault in the state folder cannot be opened.") from None
         if found != (_FORMAT, wrapped_by):

@@ -29,7 +29,7 @@ RULES = rules_alone(vault=True)
 """What rules make of years and of kept places does not hang on a model."""
 MAX_SECONDS = 0.500
 """For 64 kB of anything, rules and tagger, on one core."""
-MAX_RULES_SECONDS = 0.050
+MAX_RULES_SECONDS = 0.100
 """The same, rules alone."""
 SIZE = 65_536
 
