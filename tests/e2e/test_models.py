@@ -241,7 +241,7 @@ def test_a_canary_that_fails_or_is_slow_is_taken_back(
     ids = {"w7": tiny_models.NAN_ID, "w8": tiny_models.SLOW_ID}
     graph = tiny_models.fingerprint().graph
     add(running.state / "registry", version, graph, "yes", ids=ids)
-    with Load(running, text=f"a {word}") as load:
+    with Load(running, text=f"take {word} with food") as load:
         models(running, "canary", NAME, version, "--percent", "50", "--min-requests", "20")
         until(lambda: standing(running)["change"]["state"] == "rolled-back", 60, "taken back")
         load.more(30, "1")
