@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, in the order they came."""
 
-_TARGET = re.compile(rb"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*(?:\?[!-~]*)?", re.ASCII)
+_TARGET = re.compile(
+    rb"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]++|%[0-9A-Fa-f]{2})*+(?:\?[!-~]*+)?", re.ASCII
+)
 """origin-form: absolute-path [ "?" query ], RFC 9112 §3.2.1; queries may hold any visible ASCII."""
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
