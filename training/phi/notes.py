@@ -14,30 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from training.phi.generate.document import LABELS
 
 from wardgate.deid.fold import fold
 from wardgate.deid.tagger_features import Pieces, cut
 
-TAGS = [
-    "O",
-    "NAME",
-    "DATE",
-    "AGE",
-    "LOCATION",
-    "PHONE",
-    "EMAIL",
-    "SSN",
-    "MRN",
-    "HEALTH_PLAN",
-    "ACCOUNT",
-    "LICENSE",
-    "VEHICLE",
-    "DEVICE",
-    "URL",
-    "IP",
-    "BIOMETRIC",
-    "OTHER_ID",
-]
+TAGS = ["O", *LABELS]
 """What a piece may be; PHI is judged by its distance from the first."""
 _SAME = {"FAX": "PHONE", "PHOTO": "OTHER_ID"}
 LEFT_OUT = -100

@@ -7,6 +7,27 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+LABELS = (
+    "NAME",
+    "DATE",
+    "AGE",
+    "LOCATION",
+    "PHONE",
+    "EMAIL",
+    "SSN",
+    "MRN",
+    "HEALTH_PLAN",
+    "ACCOUNT",
+    "LICENSE",
+    "VEHICLE",
+    "DEVICE",
+    "URL",
+    "IP",
+    "BIOMETRIC",
+    "OTHER_ID",
+)
+"""What a span may be; the gold files write FAX as PHONE and PHOTO as OTHER_ID."""
+
 IGNORE = "~"
 """Label of a piece that counts neither as PHI nor as its absence."""
 

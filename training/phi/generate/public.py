@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training.phi.generate.dates import MONTHS
-from training.phi.generate.document import Document, Span
+from training.phi.generate.document import LABELS, Document, Span
 from training.phi.generate.gazetteer import HELD_OUT, HELD_SHARE, belongs
 from training.phi.generate.words import DATA, load_words
 
@@ -34,27 +34,6 @@ _COURT_DATE = re.compile(rf"\d{{1,2}} (?:{_MONTHS})(?: \d{{4}})?|\b(?:19|20)\d\d
 _WIDE = frozenset(load_words(DATA / "words.txt")["wide"])
 """Last words of states, countries and continents, which are not PHI."""
 
-_LABELS = frozenset(
-    [
-        "NAME",
-        "DATE",
-        "AGE",
-        "LOCATION",
-        "PHONE",
-        "EMAIL",
-        "SSN",
-        "MRN",
-        "HEALTH_PLAN",
-        "ACCOUNT",
-        "LICENSE",
-        "VEHICLE",
-        "DEVICE",
-        "URL",
-        "IP",
-        "BIOMETRIC",
-        "OTHER_ID",
-    ]
-)
 NAMES_AND_PLACES = ("wikigold", "wnut17", "btc")
 SETS = {
     "aci": "aci_natural_en/gold_dev.jsonl",
@@ -110,7 +89,7 @@ def _span(name: str, text: str, raw: dict[str, Any]) -> Span:
     start, end, label = raw["start"], raw["end"], raw["label"]
     ignore = raw.get("ignore", False)
     words = text[start:end].strip("# ").lower()
-    if label not in _LABELS:
+    if label not in LABELS:
         label, ignore = "OTHER", True
     elif label == "LOCATION":
         ignore = ignore or _is_wide(words) or (name == "presidio" and words.isalpha())
