@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -15,6 +16,7 @@ from tokenizers.models import WordLevel  # noqa: E402
 from tokenizers.pre_tokenizers import Whitespace  # noqa: E402
 from tokenizers.processors import TemplateProcessing  # noqa: E402
 from training.sentiment.__main__ import arrays, finish  # noqa: E402
+from training.sentiment.calibrate import NOTES, calibration, ranges  # noqa: E402
 from training.sentiment.data import (  # noqa: E402
     Augment,
     Example,
@@ -24,8 +26,10 @@ from training.sentiment.data import (  # noqa: E402
     tag_mentions,
 )
 from training.sentiment.evaluate import Model, check_digests  # noqa: E402
-from training.sentiment.export import Graph, build, write  # noqa: E402
-from training.sentiment.model import Sentiment, Shape, load_pretrained  # noqa: E402
+from training.sentiment.export import Weights, float32, static, write  # noqa: E402
+from training.sentiment.model import Sentiment, load_pretrained  # noqa: E402
+from training.sentiment.restore import restored  # noqa: E402
+from training.sentiment.shape import Shape  # noqa: E402
 from training.sentiment.train import Recipe, Run, blend, encode, rate_at  # noqa: E402
 
 GOOD = ["good", "fine", "lovely", "warm", "bright"]
@@ -166,12 +170,21 @@ def test_the_teachers_network_is_mpnet(tmp_path) -> None:
     assert ((seen[0] - wanted).abs() * mask[:, :, None]).max() < 1e-5
 
 
-@pytest.mark.parametrize(("form", "allowed"), [("float32", 1e-5), ("rows", 0.1), ("tensor", 0.2)])
+def rounded(weights: Weights) -> onnx.ModelProto:
+    texts = [example.text for example in sentences(20)]
+    return static(weights, SMALL, ranges(weights, SMALL, tokenizer(), texts))
+
+
+def loaded(model: onnx.ModelProto, folder) -> Model:
+    write(model, folder / "model.onnx")
+    (folder / "tokenizer.json").write_text(tokenizer().to_str())
+    return Model.load(folder / "model.onnx", folder / "tokenizer.json")
+
+
+@pytest.mark.parametrize(("form", "allowed"), [("float32", 1e-5), ("static", 0.1)])
 def test_graph_agrees_with_torch(trained: Run, tmp_path, form: str, allowed: float) -> None:
-    path = tmp_path / "model.onnx"
-    write(build(arrays(trained.model), SMALL, Graph(form=form)), path)
-    (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_str())
-    model = Model.load(path, tmp_path / "tokenizer.json")
+    weights = arrays(trained.model)
+    model = loaded(float32(weights, SMALL) if form == "float32" else rounded(weights), tmp_path)
     texts = [example.text for example in sentences(8)]
     trained.model.eval()
     with torch.no_grad():
@@ -181,31 +194,51 @@ def test_graph_agrees_with_torch(trained: Run, tmp_path, form: str, allowed: flo
 
 
 def test_neighbours_and_padding_do_not_move_a_row(trained: Run, tmp_path) -> None:
-    path = tmp_path / "model.onnx"
-    write(build(arrays(trained.model), SMALL, Graph(form="rows")), path)
-    (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_str())
-    model = Model.load(path, tmp_path / "tokenizer.json")
+    model = loaded(rounded(arrays(trained.model)), tmp_path)
     rows = [model.ids(example.text) for example in sentences(6)]
     alone = np.concatenate([model.run([row]) for row in rows])
     assert np.abs(model.run(rows, pad_to=100) - alone).max() < 1e-5
 
 
 def test_whole_weights_leave_room_for_sixteen_bit_sums(trained: Run) -> None:
-    model = build(arrays(trained.model), SMALL, Graph(form="rows"))
-    import onnx
-
+    model = rounded(arrays(trained.model))
     used = {node.input[1] for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"}
-    assert len(used) == 6 * SMALL.layers
+    assert len(used) == 4 * SMALL.layers
     for tensor in model.graph.initializer:
         if tensor.name in used:
             largest = int(np.abs(onnx.numpy_helper.to_array(tensor).astype(int)).max())
             assert 2 * 255 * largest < 2**15
 
 
+def test_weights_read_from_the_rounded_file_round_to_the_same(trained: Run, tmp_path) -> None:
+    given = arrays(trained.model)
+    first = rounded(given)
+    write(first, tmp_path / "model.onnx")
+    back = restored(tmp_path / "model.onnx", SMALL)
+    assert back.keys() == given.keys()
+    for name, weight in given.items():
+        assert np.abs(back[name] - weight).max() <= np.abs(weight).max() / 100, name
+    used = {node.input[1] for node in first.graph.node if node.op_type == "MatMulIntegerToFloat"}
+    again = {tensor.name: tensor.raw_data for tensor in rounded(back).graph.initializer}
+    for tensor in first.graph.initializer:
+        if tensor.name in used:
+            assert again[tensor.name] == tensor.raw_data, tensor.name
+
+
+def test_calibration_is_the_same_whenever_asked(tmp_path) -> None:
+    (tmp_path / NOTES).parent.mkdir()
+    lines = [json.dumps({"text": f"patient {number} is well. " * 80}) for number in range(3)]
+    (tmp_path / NOTES).write_text("\n".join(lines))
+    texts = calibration(sentences(10), NAMES, tmp_path)
+    assert texts == calibration(sentences(10), NAMES, tmp_path)
+    assert sum("patient" in text for text in texts) == 3
+
+
 def test_release_names_every_file_and_notices_a_change(trained: Run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("training.sentiment.__main__.RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr("training.sentiment.place.RESULTS", tmp_path / "results.json")
     out = tmp_path / "model"
-    finish([trained], sentences(20), lambda _: "a card", out, {})
+    texts = [example.text for example in sentences(20)]
+    finish([trained], sentences(20), texts, out, {})
     manifest = check_digests(out)
     assert set(manifest["files"]) == {"model.onnx", "tokenizer.json", "README.md"}
     assert not list(out.glob("*.part"))

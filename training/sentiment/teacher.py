@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 from training.sentiment.data import Example, Gazetteer
-from training.sentiment.model import TEACHER as SHAPE
 from training.sentiment.model import Sentiment, load_pretrained
 from training.sentiment.release import put
+from training.sentiment.shape import TEACHER as SHAPE
 from training.sentiment.train import TEACHER, Run, logits_of
 
 PARTS = 5  # packages that carry the published weights between them, as one split archive
