@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["scale", "memory", "stream"])
     parser.add_argument("notes", type=Path)
-    parser.add_argument("--mb", type=int, nargs="*", help="sizes of memory and stream")
+    parser.add_argument("--mb", type=int, nargs="*", help="sizes; of scale the first")
     given = parser.parse_args()
     lines = [line + b"\n" for line in given.notes.read_bytes().splitlines()]
     lines = [json.dumps({"text": json.loads(line)["text"]}).encode() + b"\n" for line in lines]
@@ -139,7 +139,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         out = Path(folder) / "out"
         if given.what == "scale":
-            plan = [(10, each, out) for _ in range(ROUNDS) for each in (1, cores)]
+            size = given.mb[0] if given.mb else 10
+            plan = [(size, each, out) for _ in range(ROUNDS) for each in (1, cores)]
         elif given.what == "memory":
             plan = [(mb, cores, out) for mb in given.mb or (20, 200)]
         else:

@@ -2,8 +2,10 @@
 
 Run `python benchmarks/model_change.py [--engine onnx|triton] [--requests 10000] [--workers 1]`; the
 result is `model-change.json` or `model-change-triton.json`. Version 2 is the shipped model under
-another version; through the middle window promotions and rollbacks follow each other
-without a pause. A request's time counts from the moment at which it should have been sent.
+another version. In the window `during` a promotion and rollbacks take turns as an operator would
+have them, with a pause between them; in `without_a_pause` each follows the last at once. `changing`
+are those requests of a window that were sent while a change was under way. A request's time counts
+from the moment at which it should have been sent.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import load
@@ -43,7 +49,7 @@ class _Connection(load.Connection):
         self.transport.write(request)
 
     def answered(self, status: bytes) -> None:
-        self.pool.answered(self, time.perf_counter() - self.due, status)
+        self.pool.answered(self, self.due, status)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
         if not self.pool.closing:
@@ -58,6 +64,8 @@ class _Pool:
         self.idle: deque[_Connection] = deque()
         self.waiting: deque[tuple[bytes, float]] = deque()
         self.seconds: list[float] = []
+        self.sent: list[float] = []
+        """When each of `seconds` should have been sent."""
         self.failed = self.lost = 0
         self.closing = False
         self.last = 0
@@ -69,8 +77,9 @@ class _Pool:
         else:
             self.waiting.append((request, due))
 
-    def answered(self, connection: _Connection, seconds: float, status: bytes) -> None:
-        self.seconds.append(seconds)
+    def answered(self, connection: _Connection, due: float, status: bytes) -> None:
+        self.seconds.append(time.perf_counter() - due)
+        self.sent.append(due)
         self.failed += status != b"200"
         if len(self.seconds) == self.last:
             self.done.set()
@@ -80,8 +89,17 @@ class _Pool:
             self.idle.append(connection)
 
 
-async def window(url: str, requests: list[bytes], rate: float, count: int) -> dict[str, float]:
-    """Send `count` requests, `rate` a second, and return what became of them."""
+Span = tuple[float, float]
+"""Begin and end, of `time.perf_counter`."""
+
+
+async def window(
+    url: str, requests: list[bytes], rate: float, count: int, changes: Sequence[Span] = ()
+) -> dict[str, Any]:
+    """Send `count` requests, `rate` a second, and return what became of them.
+
+    `changes` may grow meanwhile.
+    """
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     pool = _Pool()
@@ -99,11 +117,28 @@ async def window(url: str, requests: list[bytes], rate: float, count: int) -> di
     pool.closing = True
     for connection in pool.idle:
         connection.transport.close()
-    ordered = sorted(pool.seconds)
+    found: dict[str, Any] = {
+        "failed": pool.failed + pool.lost,
+        "requests_per_second": round(count / took, 1),
+        **_percentiles(pool.seconds),
+    }
+    if changes:
+        found["changes"] = len(changes)
+        found["seconds_a_change"] = [round(end - begin, 1) for begin, end in changes]
+        found["changing"] = _percentiles(
+            [
+                seconds
+                for due, seconds in zip(pool.sent, pool.seconds, strict=True)
+                if any(begin <= due < end for begin, end in changes)
+            ]
+        )
+    return found
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
     return {
         "requests": len(ordered),
-        "failed": pool.failed + pool.lost,
-        "requests_per_second": round(len(ordered) / took, 1),
         "p50_ms": round(ordered[len(ordered) // 2] * 1e3, 3),
         "p99_ms": round(ordered[int(len(ordered) * 0.99)] * 1e3, 3),
         "p999_ms": round(ordered[int(len(ordered) * 0.999)] * 1e3, 3),
@@ -126,16 +161,22 @@ def change(state: Path, *arguments: str) -> None:
 
 
 async def during(
-    system: System, state: Path, requests: list[bytes], rate: float, count: int
-) -> dict[str, float]:
-    """One window in which changes follow each other."""
-    load_ = asyncio.create_task(window(system.url, requests, rate, count))
-    changes = 0
-    while not load_.done():
-        arguments = ("rollback", "sentiment") if changes else ("promote", "sentiment", "2")
-        await asyncio.to_thread(change, state, *arguments)
-        changes += 1
-    return {**await load_, "changes": changes}
+    sent: Callable[[list[Span]], Coroutine[None, None, dict[str, Any]]],
+    go: Callable[[], None],
+    seconds: float,
+    pause: float,
+) -> dict[str, Any]:
+    """One window of `seconds` with changes in it, `pause` after its begin and between them."""
+    changes: list[Span] = []
+    load_ = asyncio.create_task(sent(changes))
+    end = time.perf_counter() + seconds
+    while True:
+        await asyncio.wait({load_}, timeout=pause)
+        if load_.done() or time.perf_counter() + pause / 2 > end:
+            return await load_
+        begin = time.perf_counter()
+        await asyncio.to_thread(go)
+        changes.append((begin, time.perf_counter()))
 
 
 def main() -> None:
@@ -143,6 +184,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--engine", choices=("onnx", "triton"), default="onnx")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=20.0, help="between changes, seconds")
     parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0 measures")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=memory()) as folder:
@@ -180,7 +222,7 @@ def main() -> None:
 
 async def _measure(
     given: argparse.Namespace, system: System, state: Path, requests: list[bytes]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     capacity = 0.0
     if not given.rate:
         capacity = (
@@ -189,19 +231,27 @@ async def _measure(
     rate = given.rate or capacity / 2
     count = given.requests
     await window(system.url, requests, rate, count // 10)
-    before = await window(system.url, requests, rate, count)
-    between = await during(system, state, requests, rate, count)
-    after = await window(system.url, requests, rate, count)
+    orders = chain([("promote", "sentiment", "2")], repeat(("rollback", "sentiment")))
+    sent = partial(window, system.url, requests, rate, count)
+    go = partial(during, sent, lambda: change(state, *next(orders)), count / rate)
+    before = await sent()
+    spaced = await go(given.pause)
+    after = await sent()
+    harsh = await go(0.0)
     return {
         "what": __doc__,
         "engine": given.engine,
         "workers": given.workers,
         "capacity_requests_per_second": round(capacity, 1),
         "offered_requests_per_second": round(rate, 1),
+        "pause_seconds": given.pause,
         "before": before,
-        "during": between,
+        "during": spaced,
         "after": after,
-        "p99_ratio": round(between["p99_ms"] / before["p99_ms"], 3),
+        "without_a_pause": harsh,
+        "p99_ratio": round(spaced["p99_ms"] / before["p99_ms"], 3),
+        "p99_ratio_changing": round(spaced["changing"]["p99_ms"] / before["p99_ms"], 3),
+        "p99_ratio_without_a_pause": round(harsh["p99_ms"] / before["p99_ms"], 3),
     }
 
 

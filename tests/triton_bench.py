@@ -87,6 +87,7 @@ class TritonBench:
                 "export": export.write,
                 "lengths": export.buckets,
                 "aside": self.server.aside,
+                "runs": self.server.runs,
                 **changes,
             }
         )

@@ -184,10 +184,14 @@ class Engine(_Group):
     """A connection without an answer for so long is probed, and given up if that fails too."""
     triton_message_bytes: int = Field(default=64 << 20, ge=1 << 20, le=1 << 30)
     """Largest message to or from Triton, bytes."""
+    triton_cancel: bool = False
+    """Cancel calls at Triton whose callers have all left. For a Triton that has pull requests 7840
+    and 8078 of triton-inference-server/server; an earlier one can crash on it."""
 
     @model_validator(mode="after")
     def _triton(self) -> Engine:
         given = [name for name in _ELSEWHERE if getattr(self, name) is not None]
+        given += ["triton_cancel"] * self.triton_cancel
         if self.triton_url is None:
             if given:
                 raise ValueError(f"{given[0]} needs triton_url")

@@ -42,7 +42,7 @@ ELSEWHERE = {"kind": "triton", "triton_url": "triton.example:8001"}
         {"kind": "triton", "triton_url": "[::1]:8001"},
         {**ELSEWHERE, "triton_ca": "ca.pem"},
         {**ELSEWHERE, "triton_ca": "ca.pem", "triton_cert": "c.pem", "triton_key": "k.pem"},
-        {**ELSEWHERE, "triton_insecure_plaintext": True},
+        {**ELSEWHERE, "triton_insecure_plaintext": True, "triton_cancel": True},
     ],
 )
 def test_a_triton_of_ones_own_or_elsewhere(engine) -> None:
@@ -58,6 +58,7 @@ def test_a_triton_of_ones_own_or_elsewhere(engine) -> None:
         {"kind": "triton", "triton_url": ":8001"},
         {"kind": "triton", "triton_url": "127.0.0.1:http"},
         {"kind": "triton", "triton_ca": "ca.pem"},
+        {"kind": "triton", "triton_cancel": True},
         {**ELSEWHERE, "triton_ca": "ca.pem", "triton_cert": "c.pem"},
         {**ELSEWHERE, "triton_insecure_plaintext": True, "triton_cert": "c", "triton_key": "k"},
         {**ELSEWHERE, "triton_ca": "ca.pem", "triton_control": "control"},

@@ -26,6 +26,7 @@ LEAST, MOST = 2, 40_000
 """Notes in which a word of the vocabulary was seen at least, and most words."""
 CALIBRATION = 600
 """Dev notes on which the ranges of the net's numbers are taken."""
+WORDS = "words.txt"
 RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -69,24 +70,37 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the tagger's files")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
+    parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
+    parser.add_argument(
+        "--start", type=Path, metavar="FOLDER",
+        help="go on from the best.pt and words.txt of an earlier run, on other notes",
+    )  # fmt: skip
     parser.add_argument("--compare", type=float, metavar="MINUTES", help="train the others instead")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    recipe = Recipe(epochs=given.epochs)
+    recipe = Recipe(epochs=given.epochs, rate=given.rate)
     notes = (given.work / "train.jsonl").read_bytes()
     work = given.work / recipe.mark(hashlib.sha256(notes).hexdigest())
     train = list(settled(read(given.work / "train.jsonl")))
     dev = list(read(given.work / "dev.jsonl"))
-    vocabulary = lexicon.vocabulary(labelled(train), LEAST, given.data, MOST)
+    if given.start:
+        vocabulary = (given.start / WORDS).read_text("utf-8").split("\n")
+    else:
+        vocabulary = lexicon.vocabulary(labelled(train), LEAST, given.data, MOST)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / WORDS).write_text("\n".join(vocabulary), "utf-8")
     codes = lexicon.codes(given.data)
     meanings = lexicon.meanings(vocabulary, recipe.shape.meaning, given.work)
-    words, means = Words(vocabulary, codes), torch.from_numpy(meanings).float()
+    words = Words(vocabulary, codes, lexicon.strangers(codes, vocabulary))
+    means = torch.from_numpy(meanings).float()
     print(f"{len(train)} notes, {len(vocabulary)} words in the vocabulary", flush=True)
     if given.compare:
         found = compare(train, dev, words, means, given.work / "compare", given.compare)
         save("phi-taggers.json", found)
         return
     run = Run(train=train, dev=dev, words=words, meanings=means, recipe=recipe, work=work)
+    if given.start:
+        run.begin(given.start)
     run.go()
     save("phi-tagger.json", finish(run, vocabulary, codes, given.out))
 

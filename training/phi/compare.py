@@ -20,7 +20,7 @@ from training.phi.model import Shape, Tagger
 from training.phi.notes import TAGS, Note
 from training.phi.train import Recipe, Run, judge
 
-from wardgate.deid.tagger_features import GRAMS, SHAPES, SPECIALS
+from wardgate.deid.tagger_features import AFFIXES, SHAPES, SPECIALS
 
 _AROUND = (-2, -1, 0, 1, 2)
 
@@ -33,9 +33,9 @@ class Linear(nn.Module):
         votes = len(TAGS) * len(_AROUND)
         self.row = nn.Embedding(SPECIALS + vocabulary, votes)
         self.lists = nn.Linear(len(BITS), votes)
-        self.grams = nn.Embedding(GRAMS + 1, votes, padding_idx=GRAMS)
+        self.affixes = nn.Embedding(AFFIXES + 1, votes, padding_idx=AFFIXES)
         self.shapes = nn.Embedding(SHAPES, votes)
-        for table in (self.row, self.grams, self.shapes):
+        for table in (self.row, self.affixes, self.shapes):
             nn.init.zeros_(table.weight)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -44,7 +44,7 @@ class Linear(nn.Module):
         row = self.row(batch.row)
         if self.training:
             row = row * (torch.rand(len(row), 1) > 0.15)
-        votes = row + self.lists(bits) + self.grams(batch.grams).sum(1)
+        votes = row + self.lists(bits) + self.affixes(batch.affixes).sum(1)
         seen = (votes[batch.word] + self.shapes(batch.shape)) * batch.mask.unsqueeze(-1)
         parts = seen.unflatten(2, (len(_AROUND), len(TAGS))).unbind(2)
         return torch.stack(

@@ -24,8 +24,9 @@ from training.phi.features import Window, Words, collate
 from training.phi.model import Tagger
 from training.phi.notes import TAGS
 
-from wardgate.deid.tagger_features import GRAMS, SPECIALS, all_codes, grams
+from wardgate.deid.tagger_features import AFFIXES, AFFIXES_EACH, SPECIALS, affixes, all_codes
 
+MICROSOFT = "com.microsoft"
 LIMIT = 64
 CHUNK = 4_096
 """Pieces that go through the net at once."""
@@ -127,40 +128,36 @@ def net(model: Tagger, sizes: list[float], outs: list[float]) -> bytes:
             hidden = graph.node(
                 "QLinearAdd",
                 [summed, out_name, out_zero, hidden, scale_name, zero, after_name, none],
-                f"hidden{at + 1}", domain="com.microsoft",
+                f"hidden{at + 1}", domain=MICROSOFT,
             )  # fmt: skip
         else:
             hidden = summed
         scale, scale_name, zero = after, after_name, none
-    weight = model.head.weight.detach().float().numpy()[:, :, None]
+    flat = graph.node("Squeeze", [hidden, axis], "flat")
+    back = graph.node("Transpose", [flat], "back", perm=[1, 0])
+    weight = model.head.weight.detach().float().numpy()
     # two roundings, the second of what the first left over: the odds are to be exact
     coarse, steps = _whole(weight, LIMIT)
-    rest, rest_steps = _whole(weight - coarse * steps[:, None, None], LIMIT)
+    rest, rest_steps = _whole(weight - coarse * steps[:, None], LIMIT)
     parts = []
     for name, whole, size in (("coarse", coarse, steps), ("rest", rest, rest_steps)):
-        product = graph.node(
-            "ConvInteger",
-            [hidden, graph.constant(name, whole), none],
-            f"{name}_product",
-            kernel_shape=[1],
-        )
-        numbers = graph.node("Cast", [product], f"{name}_float", to=TensorProto.FLOAT)
-        factor = graph.constant(f"{name}_scale", (size * scale).astype(np.float32)[None, :, None])
-        parts.append(graph.node("Mul", [numbers, factor], f"{name}_scaled"))
+        given = [
+            back, graph.constant(name, np.ascontiguousarray(whole.T)), step("unit", 1.0),
+            graph.constant(f"{name}_scale", (size * scale).astype(np.float32)), none,
+        ]  # fmt: skip
+        # not `ConvInteger`: that takes as long as half of the layers
+        parts.append(graph.node("MatMulIntegerToFloat", given, f"{name}_sum", domain=MICROSOFT))
     both = graph.node("Add", parts, "both")
-    bias = model.head.bias.detach().float().numpy()[None, :, None]
+    bias = model.head.bias.detach().float().numpy()
     logits = graph.node("Add", [both, graph.constant("head_bias", bias)], "logits")
-    back = graph.node(
-        "Transpose", [graph.node("Squeeze", [logits, axis], "flat")], "back", perm=[1, 0]
-    )
-    graph.node("Softmax", [back], "odds", axis=-1)
+    graph.node("Softmax", [logits], "odds", axis=-1)
     made = helper.make_graph(
         graph.nodes, "tagger",
         [helper.make_tensor_value_info("pieces", TensorProto.FLOAT, ["n", width])],
         [helper.make_tensor_value_info("odds", TensorProto.FLOAT, ["n", len(TAGS)])],
         list(graph.constants.values()),
     )  # fmt: skip
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
     proto = helper.make_model(made, opset_imports=opsets)
     proto.ir_version = 8
     return proto.SerializeToString()
@@ -175,25 +172,23 @@ def _small(values: Floats) -> tuple[NDArray[np.int8], Floats]:
 def tables(
     model: Tagger, vocabulary: Sequence[str], codes: dict[str, int]
 ) -> dict[str, NDArray[Any]]:
-    """Return the tables by name: words, runs of letters, lists, shapes, codes of other words."""
+    """Return the tables by name: words, affixes, lists, shapes, codes of other words."""
     words = model.words
-    runs = words.grams.weight.float().numpy()
+    shares = words.affixes.weight.float().numpy() / AFFIXES_EACH
     lists = words.lists.float().numpy()
     own = words.known(torch.arange(len(vocabulary))).float().numpy()
     plain = [i for i, word in enumerate(vocabulary) if word.isalnum()]
-    buckets, starts, counts = grams([vocabulary[i] for i in plain])
-    made = np.add.reduceat(runs[buckets[0]] + runs[buckets[1]], starts, axis=0) / counts[:, None]
+    made = shares[[affixes(vocabulary[i]) for i in plain]].sum(1)
     of_code = all_codes(lists)
     own[plain] += made + of_code[[codes.get(vocabulary[i], 0) for i in plain]]
     table, table_scale = _small(np.concatenate([words.special.weight.float().numpy(), own]))
-    small_runs, runs_scale = _small(runs)
-    small_runs[GRAMS] = 0
+    small, small_scale = _small(shares[:AFFIXES])
     have = set(vocabulary)
     hashed = {crc32(w.encode()): code for w, code in codes.items() if w not in have}
     order = sorted(hashed)
     assert len(table) == SPECIALS + len(vocabulary)
     return {
-        "table": table, "table_scale": table_scale, "grams": small_runs, "grams_scale": runs_scale,
+        "table": table, "table_scale": table_scale, "affixes": small, "affixes_scale": small_scale,
         "lists": lists, "shapes": model.shapes.weight.float().numpy(),
         "hashes": np.array(order, np.uint32),
         "codes": np.array([hashed[h] for h in order], np.uint16),

@@ -1,11 +1,13 @@
-"""Pieces as numbers for training: every word once, with its row, lists and runs of letters."""
+"""Pieces as numbers for training: every word once, with its row, lists and affixes."""
 
 from __future__ import annotations
 
 import random
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -13,9 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from training.phi.notes import TAGS, Note, tags
 
-from wardgate.deid.tagger_features import GRAMS, SPECIALS, UNKNOWN, cut, grams, special
+from wardgate.deid.tagger_features import (
+    AFFIXES,
+    AFFIXES_EACH,
+    SPECIALS,
+    UNKNOWN,
+    affixes,
+    cut,
+    special,
+)
 
-_MOST_GRAMS = 40
 Window = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Words by number, shapes and tags of consecutive pieces, int64 [length] each."""
 
@@ -23,22 +32,25 @@ Window = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 class Words:
     """Every word met so far by number; rows below SPECIALS are of what is no word."""
 
-    def __init__(self, vocabulary: Sequence[str], codes: dict[str, int]) -> None:
+    def __init__(
+        self, vocabulary: Sequence[str], codes: dict[str, int], strangers: Sequence[str] = ()
+    ) -> None:
         self._rows = {word: SPECIALS + i for i, word in enumerate(vocabulary)}
         self._codes = codes
+        self.strangers = strangers
+        """Rare words that are no names, of no vocabulary; for `estranged`."""
         self._numbers: dict[str, int] = {}
         self._new: list[str] = []
         self.texts: list[str] = []
         """By number."""
         self.row = np.zeros(0, np.int64)
         self.code = np.zeros(0, np.int64)
-        self.grams = np.zeros((0, _MOST_GRAMS), np.int64)
+        self.affixes = np.zeros((0, AFFIXES_EACH), np.int64)
 
     def numbers(self, pieces: Sequence[str]) -> NDArray[np.int64]:
         """Return the number of each word, new ones after those known."""
         known, out = self._numbers, np.empty(len(pieces), np.int64)
-        for i, piece in enumerate(pieces):
-            word = piece.removeprefix(" ") or " "
+        for i, word in enumerate(pieces):
             at = known.get(word)
             if at is None:
                 at = known[word] = len(known)
@@ -52,19 +64,13 @@ class Words:
         if not self._new:
             return
         rows = [self._rows.get(word) or special(word) for word in self._new]
-        found = np.full((len(rows), _MOST_GRAMS), GRAMS, np.int64)
-        plain = [
-            i for i, word in enumerate(self._new) if word.isalnum() and not SPECIALS > rows[i] > 0
-        ]
-        buckets, starts, _ = grams([self._new[i] for i in plain])
-        ends = np.append(starts, buckets.shape[1])[1:]
-        for i, start, end in zip(plain, starts, ends, strict=True):
-            mine = buckets[:, start:end].ravel()
-            mine = mine[mine < GRAMS][:_MOST_GRAMS]
-            found[i, : len(mine)] = mine
+        found = np.full((len(rows), AFFIXES_EACH), AFFIXES, np.int64)
+        for i, word in enumerate(self._new):
+            if word.isalnum() and not SPECIALS > rows[i] > 0:
+                found[i] = affixes(word)
         self.row = np.concatenate([self.row, rows])
         self.code = np.concatenate([self.code, [self._codes.get(word, 0) for word in self._new]])
-        self.grams = np.concatenate([self.grams, found])
+        self.affixes = np.concatenate([self.affixes, found])
         self._new = []
 
 
@@ -79,6 +85,8 @@ class Augment:
     joined_lines: float = 0.05
     tagged: float = 0.25
     """Notes in which some spans are `[NAME]` and the like already."""
+    strange: float = 0.5
+    """Notes in which some words outside of PHI are words never seen, and some numbers others."""
 
 
 def changed(  # noqa: C901 -- one throw of the dice after another
@@ -110,6 +118,60 @@ def changed(  # noqa: C901 -- one throw of the dice after another
             else:
                 letters[at] = dice.choice("abcdefghijklmnopqrstuvwxyz")
     return Note(note.id, "".join(letters), note.spans, note.kind)
+
+
+_TOKEN = re.compile(r"(?<![^\W_])(?:[A-Za-z]{3,}|[0-9]{1,5})(?![^\W_])")
+_SHARES = (0.01, 0.03, 0.08)
+"""Of the words outside of PHI that are made strange in a note, by chance."""
+_YEARS = range(1900, 2100)
+_OLD = 90
+
+
+def estranged(note: Note, strangers: Sequence[str], dice: random.Random) -> Note:
+    """Put rare words and made-up abbreviations in place of some words outside of PHI.
+
+    The same for numbers, by others of as many digits. A tagger that has seen them knows by what
+    stands around it that a word is no name, and not for having met it.
+    """
+    share = dice.choice(_SHARES)
+    covered = sorted(note.spans)
+    parts: list[str] = []
+    grown: list[tuple[int, int]] = []
+    at = number = 0
+    for match in _TOKEN.finditer(note.text):
+        start, end = match.span()
+        while number < len(covered) and covered[number][1] <= start:
+            number += 1
+        inside = number < len(covered) and covered[number][0] < end
+        if inside or dice.random() >= share * (3 if match[0].isdigit() else 1):
+            continue
+        new = _stranger(match[0], strangers, dice)
+        parts += [note.text[at:start], new]
+        at = end
+        grown.append((end, len(new) - (end - start)))
+    parts.append(note.text[at:])
+    ends = [end for end, _ in grown]
+    moved = [0, *accumulate(more for _, more in grown)]
+    kept = tuple(
+        (a + moved[bisect_right(ends, a)], b + moved[bisect_right(ends, b)], tag)
+        for a, b, tag in note.spans
+    )
+    return Note(note.id, "".join(parts), kept, note.kind)
+
+
+def _stranger(word: str, strangers: Sequence[str], dice: random.Random) -> str:
+    """Return what takes the place of a word or number: written alike, never met before."""
+    if word.isdigit():
+        other = "".join(dice.choice("0123456789") for _ in word)
+        is_told = (len(other) == 2 and int(other) >= _OLD) or int(other) in _YEARS
+        return word if is_told or int(word) in _YEARS else other
+    if word.islower():
+        return dice.choice(strangers)
+    if word.isupper() or dice.random() < 0.3:
+        return "".join(dice.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(dice.randint(2, 6)))
+    if dice.random() < 0.3:
+        return dice.choice(strangers).title() + dice.choice(strangers).title()[: dice.randint(2, 6)]
+    return dice.choice(strangers).title()
 
 
 _YEAR = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
@@ -157,7 +219,11 @@ def windows(
     dice = random.Random(seed)
     made: list[Window] = []
     for note in notes:
-        shown = note if how is None else changed(note, how, dice)
+        shown = note
+        if how is not None:
+            if words.strangers and dice.random() < how.strange:
+                shown = estranged(note, words.strangers, dice)
+            shown = changed(shown, how, dice)
         pieces = cut(shown.text)
         if not pieces.words:
             continue
@@ -183,7 +249,7 @@ class Batch:
     unique: Tensor
     row: Tensor
     code: Tensor
-    grams: Tensor
+    affixes: Tensor
 
 
 def collate(part: Sequence[Window], words: Words) -> Batch:
@@ -198,7 +264,7 @@ def collate(part: Sequence[Window], words: Words) -> Batch:
     unique, inverse = np.unique(word, return_inverse=True)
     return Batch(
         *map(torch.from_numpy, (inverse.reshape(word.shape), shape, tag, mask, unique)),
-        *map(torch.from_numpy, (words.row[unique], words.code[unique], words.grams[unique])),
+        *map(torch.from_numpy, (words.row[unique], words.code[unique], words.affixes[unique])),
     )
 
 

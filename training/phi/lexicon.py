@@ -26,7 +26,7 @@ BITS = ("first", "top_first", "last", "top_last", "common", "safe", "place", "wo
 """Lists that a word may be on; bit `i` of its code is list `i`."""
 _TOP_FIRST, _TOP_LAST = 0.02, 0.005
 """Per cent of the 1990 census from which a name is a frequent one."""
-_LONGEST = 20
+_LONGEST, _SHORT = 20, 3
 
 
 def _census(path: Path) -> dict[str, float]:
@@ -71,6 +71,21 @@ def codes(data: Path) -> dict[str, int]:
     return found
 
 
+def strangers(codes: dict[str, int], vocabulary: Iterable[str]) -> list[str]:
+    """Return words that clinical lists call safe, that are on no list of names or places.
+
+    None is of the vocabulary, so that training shows them as what a note from elsewhere holds.
+    """
+    bit = {name: 1 << at for at, name in enumerate(BITS)}
+    names = bit["first"] | bit["last"] | bit["world"] | bit["place"] | bit["eponym"]
+    known = set(vocabulary)
+    return sorted(
+        word
+        for word, code in codes.items()
+        if code & bit["safe"] and not code & names and word not in known and len(word) > _SHORT
+    )
+
+
 def vocabulary(
     notes: Iterable[tuple[Pieces, NDArray[np.int64]]], least: int, data: Path, most: int
 ) -> list[str]:
@@ -81,9 +96,7 @@ def vocabulary(
     name = TAGS.index("NAME")
     seen: Counter[str] = Counter()
     for pieces, tags in notes:
-        seen.update(
-            {w.removeprefix(" ") for w, tag in zip(pieces.words, tags, strict=True) if tag != name}
-        )
+        seen.update({w for w, tag in zip(pieces.words, tags, strict=True) if tag != name})
     frequent = [
         w for w, count in seen.most_common(most) if count >= least and special(w) == UNKNOWN
     ]

@@ -1,7 +1,7 @@
 """The tagger in torch: what a piece is, summed; dilated convolutions over pieces; one tag a piece.
 
 A word's vector is a sum of parts that can each be missing: its own row, what MiniLM takes it for,
-the lists it is on, its runs of letters. Training drops parts by chance, so that a name never seen
+the lists it is on, its affixes. Training drops parts by chance, so that a name never seen
 is found by its place and its make. At export each word's sum becomes one row of a table.
 """
 
@@ -15,14 +15,14 @@ from training.phi.features import Batch
 from training.phi.lexicon import BITS
 from training.phi.notes import TAGS
 
-from wardgate.deid.tagger_features import GRAMS, SHAPES, SPECIALS, UNKNOWN
+from wardgate.deid.tagger_features import AFFIXES, SHAPES, SPECIALS, UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """Sizes of the net."""
 
-    width: int = 128
+    width: int = 160
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1)
     meaning: int = 64
     dropout: float = 0.15
@@ -46,11 +46,11 @@ class WordVectors(nn.Module):
         self.register_buffer("meanings", meanings, persistent=False)
         self.project = nn.Linear(meanings.shape[1], width, bias=False)
         self.lists = nn.Parameter(torch.randn(len(BITS), width) * 0.3)
-        self.grams = nn.Embedding(GRAMS + 1, width, padding_idx=GRAMS)
-        for table, spread in ((self.special, 0.5), (self.delta, 0.05), (self.grams, 0.5)):
+        self.affixes = nn.Embedding(AFFIXES + 1, width, padding_idx=AFFIXES)
+        for table, spread in ((self.special, 0.5), (self.delta, 0.05), (self.affixes, 0.5)):
             nn.init.normal_(table.weight, std=spread)
         with torch.no_grad():
-            self.grams.weight[GRAMS] = 0
+            self.affixes.weight[AFFIXES] = 0
 
     def known(self, rows: Tensor) -> Tensor:
         """Return the part of words of the vocabulary, by row from 0."""
@@ -67,14 +67,13 @@ class WordVectors(nn.Module):
         delta = self.delta(rows)
         if self.training:
             dice = torch.rand(3, count)
-            # signs keep their rows: they have nothing else
-            shown = word & ((dice[0] > shape.no_row) | (batch.grams[:, 0] == GRAMS))
-            delta = delta * ((dice[1] > shape.no_delta) | (batch.grams[:, 0] == GRAMS)).unsqueeze(1)
+            sign = batch.affixes[:, 0] == AFFIXES  # signs keep their rows: they have nothing else
+            shown = word & ((dice[0] > shape.no_row) | sign)
+            delta = delta * ((dice[1] > shape.no_delta) | sign).unsqueeze(1)
             bits = bits * (dice[2] > shape.no_lists).unsqueeze(1)
         own = (delta + self.project(self.meanings[rows])) * shown.unsqueeze(1)
         other = self.special(torch.where(word, UNKNOWN, batch.row)) * (~shown).unsqueeze(1)
-        runs = (batch.grams < GRAMS).sum(1).clamp(min=1).unsqueeze(1)
-        return vectors + own + other + bits @ self.lists + self.grams(batch.grams).sum(1) / runs
+        return vectors + own + other + bits @ self.lists + self.affixes(batch.affixes).mean(1)
 
 
 class Tagger(nn.Module):

@@ -7,7 +7,7 @@ title, a profession, an insurer, a time of day: the tagger learns to leave those
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +71,7 @@ def tags(note: Note, pieces: Pieces) -> NDArray[np.int64]:
     """Return the tag of each piece; one that a span holds in part has the span's tag."""
     found = np.zeros(len(pieces.words), np.int64)
     for start, end, tag in sorted(note.spans, key=lambda s: s[2] != LEFT_OUT):
-        first = int(np.searchsorted(pieces.ends, start, "right"))
-        last = int(np.searchsorted(pieces.starts, end, "left"))
-        found[first:last] = tag
+        found[bisect_right(pieces.ends, start) : bisect_left(pieces.starts, end)] = tag
     return found
 
 

@@ -32,7 +32,7 @@ class Recipe:
     """Everything that decides the weights, given the data."""
 
     seed: int = 20261122
-    epochs: int = 4
+    epochs: int = 3
     pieces: int = 8_192
     """In a batch."""
     length: int = 320
@@ -135,6 +135,11 @@ class Run:
             ],
             lr=recipe.rate, betas=(0.9, 0.99), fused=True,
         )  # fmt: skip
+
+    def begin(self, folder: Path) -> None:
+        """Take the best weights of an earlier run with the same words to start from."""
+        self.model.load_state_dict(torch.load(folder / "best.pt"))
+        self.average = {k: v.clone().float() for k, v in self.model.state_dict().items()}
 
     def go(self, minutes: float = 1e9) -> None:
         """Train what is left of the epochs, or for `minutes`."""

@@ -20,6 +20,7 @@ _COMMANDS = {
     "models": "wardgate.cli.rollout:models",
     "policies": "wardgate.cli.policies:policies",
     "vault": "wardgate.cli.vault:vault",
+    "bench": "wardgate.cli.bench.command:bench",
     "_child": "wardgate.cli.serve:child",
 }
 """Where each command lies; loaded when it is called, so that `--help` is quick."""

@@ -74,9 +74,7 @@ class Journal:
         self._files: list[int] = []
         try:
             for path in (target, errors):
-                self._files.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                _check_own(self._files[-1], path)
-                fcntl.flock(self._files[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._files.append(_locked(path, os.O_RDWR | os.O_CREAT))
             stored = self._stored()
             self._begin() if stored is None else self._resume(stored)
         except BlockingIOError:
@@ -100,8 +98,13 @@ class Journal:
                 os.fsync(file)
                 self._sizes[index] += len(added)
                 self._hashes[index].update(added)
+        before = self.place, self.done
         self.place, self.done = place, done
-        self._save()
+        try:
+            self._save()
+        except OSError:
+            self.place, self.done = before
+            raise
 
     def close(self) -> None:
         """Close the files; the locks go with them."""
@@ -192,6 +195,57 @@ class Journal:
         finally:
             os.close(file)
         draft.replace(self.path)
+
+
+def start_over(target: Path, errors: Path) -> None:
+    """Remove what an earlier job wrote, and its journal.
+
+    Raises Refused where a job that runs writes there, ClickException where it cannot be removed.
+    """
+    locked: list[int] = []
+    try:
+        for path in (target, errors):
+            try:
+                locked.append(_locked(path, os.O_RDONLY | os.O_NONBLOCK))
+            except FileNotFoundError:
+                continue
+        journal = target.with_name(target.name + ".journal")
+        for each in (journal, target, errors):
+            each.unlink(missing_ok=True)
+    except BlockingIOError:
+        raise Refused(f"Another job writes to {target} or {errors}.") from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or target}: {error.strerror}.") from None
+    finally:
+        for file in locked:
+            os.close(file)
+
+
+def drafts(target: Path) -> tuple[Path, ...]:
+    """Return the names beside OUT that a job writes over without asking."""
+    journal = target.name + ".journal"
+    return target.with_name(journal), target.with_name(journal + ".new")
+
+
+def _locked(path: Path, flags: int) -> int:
+    """Open a file and lock it. Raises BlockingIOError where it is another job's, or Refused."""
+    file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        _check_own(file, path)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_at(file, path):  # another job has just begun anew there
+            raise BlockingIOError  # noqa: TRY301 -- the file is closed below
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _write(file: int, raw: bytes) -> None:

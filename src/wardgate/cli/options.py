@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from wardgate.auth.issuer import FOLDER, DevelopmentIssuer
+from wardgate.auth.issuer import DEFAULT_SCOPES, FOLDER, DevelopmentIssuer
+from wardgate.auth.permissions import is_scope
 from wardgate.errors import StateInvalid
 from wardgate.web.process import GATEWAY_FILE
 
@@ -57,15 +58,20 @@ def gateway_url(state: Path, url: str | None) -> str:
     return str(found)
 
 
-def access_token(state: Path) -> str:
+def access_token(state: Path, model: str = "") -> str:
     """Return `WARDGATE_TOKEN`, or a token of the development issuer of this state folder.
 
+    The issuer's token is for what it gives by itself, and for `model`.
     Raises StateInvalid where there is neither.
     """
     given = os.environ.get("WARDGATE_TOKEN")
     if given:
         return given
-    return development_issuer(state).issue(subject="cli", now=time.time())
+    scope = f"infer:{model}"
+    scopes = (*DEFAULT_SCOPES, scope) if is_scope(scope) else DEFAULT_SCOPES
+    return development_issuer(state).issue(
+        subject="cli", now=time.time(), scopes=dict.fromkeys(scopes)
+    )
 
 
 def development_issuer(state: Path) -> DevelopmentIssuer:

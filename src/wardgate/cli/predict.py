@@ -18,6 +18,7 @@ import httpx
 
 from wardgate.cli import bulk
 from wardgate.cli.form import Form
+from wardgate.cli.journal import drafts
 from wardgate.cli.jsonl import check_distinct
 from wardgate.cli.options import access_token, gateway_url, state_option
 from wardgate.cli.sender import Sender
@@ -166,15 +167,15 @@ def predict(  # noqa: PLR0917 -- click passes options by name
         raise click.UsageError("Give a text or --jsonl IN OUT, not both.")
     source, target = jsonl
     errors = errors or target.with_name(target.name + ".errors")
-    check_distinct(source, target, errors, target.with_name(target.name + ".journal"))
+    check_distinct(source, target, errors, *drafts(target))
     address()  # before a file is made
-    access_token(state)
+    access_token(state, model)
 
     def sender(stop: asyncio.Event) -> Sender:
         return Sender(
             client=httpx.AsyncClient(timeout=seconds + 5, verify=trust, trust_env=False),
             address=address,
-            token=lambda: access_token(state),
+            token=lambda: access_token(state, model),
             fields=fields,
             room=asyncio.Semaphore(concurrency),
             stop=stop,
@@ -216,7 +217,7 @@ def _one(
         reply = httpx.post(
             f"{place}/v1/predict",
             json={**fields, "text": note},
-            headers={"Authorization": f"Bearer {access_token(state)}"},
+            headers={"Authorization": f"Bearer {access_token(state, fields['model'])}"},
             timeout=seconds + 5,
             verify=trust,
             trust_env=False,

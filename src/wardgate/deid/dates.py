@@ -23,7 +23,7 @@ _LIVED = re.compile(r"(?: is |was |aged |at |lived )\Z")
 _NOT_DATE_SIGNS = frozenset("-%'\"+")
 _LINE_DATE = re.compile(r"[ ]?[:-][ \n]")
 _SCALES = frozenset({2, 3, 4, 5, 6, 10})
-_WORD = re.compile(r"[a-z]{3,}")
+_MONTH_NAME = re.compile(rf"(?:{'|'.join(_MONTHS)})[a-z]*")
 _DAY_RANGE = re.compile(r"[0-9]{1,2}-[0-9]{1,2}")
 _NUMBER = re.compile(r"[0-9]+")
 _NOT_DIGITS = re.compile(r"[^0-9]")
@@ -207,7 +207,7 @@ def _day_month(
     text: str, lowered: str, token: str, start: int, end: int, reference: dt.date | None
 ) -> Candidate | None:
     low = token.lower()
-    found = _WORD.search(low.replace(" of ", "    "))
+    found = _MONTH_NAME.search(low)
     if low[1:3].lstrip("0123456789")[:1] == "-" and (span := _DAY_RANGE.match(low)):
         return (start, end, E.DATE, 0.9, (_year_in(token[span.end() :]), 0, 0, False))
     if found is None:

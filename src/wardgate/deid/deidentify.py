@@ -24,9 +24,9 @@ from wardgate.deid.layers import Layers
 from wardgate.deid.resolve import Explanation
 from wardgate.deid.secondlook import settled
 from wardgate.deid.secret import BYTES, Secret
-from wardgate.deid.spans import Candidate, outside, replace, resolve, rows, to_input
+from wardgate.deid.spans import Candidate, outside, replace, resolve, rows
 from wardgate.deid.tagger import Tagger
-from wardgate.deid.transform import apart, edits_of
+from wardgate.deid.transform import YEAR, apart, edits_of, glued
 from wardgate.errors import DetectorFailed, PolicyUnknown, SettingsInvalid, WardgateError
 from wardgate.types import PHI, CleanText, Deidentified, EntityType, Replacement, Span
 
@@ -36,8 +36,10 @@ Reference = dt.date | Literal["today"] | None
 _LONG = 8_192
 """Code points from which a text may hold enough spans to set off a collection."""
 _start, _end = itemgetter(0), itemgetter(1)
-_ROUNDS = 5
-"""How often a text is read at most, the first time with nothing gone; each time what was found has."""
+_ROUNDS = 3
+"""How often what stands around years is read at most; then those that are left go too."""
+_CONTEXT = 160
+"""Code points on either side that decide how a rule reads a number."""
 Edit = tuple[int, int, str]
 Readings = tuple[list[tuple[str, Index]], Ranges]
 
@@ -237,43 +239,92 @@ def _deidentify(text: str, policy: policies.Policy, given: Reference, layers: La
             if unread
             else dates.measured((form for form, _ in forms), reference, today)
         )
+    found = _look(
+        text, reading, partial(layers.read, reference=reference, until=until, site=policy.site)
+    )
+    edits = edits_of(text, found, policy, reference, until)
+    if len(forms) > 1 or unread:
+        edits = apart(text, edits, found)
+    edits = [_tag(edit) if edit[2].isdigit() and glued(text, *edit[:2]) else edit for edit in edits]
+    clean, alignment = replace(text, edits)
 
-    def look(text: str, reading: Readings) -> list[Candidate]:
-        return _look(
-            text, reading, partial(layers.read, reference=reference, until=until, site=policy.site)
-        )
+    def again(part: str, reading: Readings) -> list[Edit]:
+        rules = partial(layers.ruled, reference=reference, until=until, site=policy.site)
+        return edits_of(part, _look(part, reading, rules), policy, reference, until)
 
-    def plain(text: str, found: list[Candidate]) -> list[Edit]:
-        return edits_of(text, found, policy, reference, until)
-
-    found = look(text, reading)
-    mark = len(forms) > 1 or bool(unread)
-    years: set[int] = set()
-    edits: list[Edit] = []
-    clean = text
-    alignment: tuple[Replacement, ...] = ()
     for _ in range(_ROUNDS):
-        edits = plain(text, found)
-        if mark:
-            edits = apart(text, edits, found)
-        edits = [
-            (*edit[:2], policies.TAGS[EntityType.DATE]) if edit[0] in years else edit
-            for edit in edits
-        ]
+        misread = _misread(clean, edits, alignment, again)
+        if not misread:
+            return Found(found, edits, reference, clean, alignment)
+        edits = [_tag(edit) if at in misread else edit for at, edit in enumerate(edits)]
         clean, alignment = replace(text, edits)
-        if not edits:  # where nothing was changed, nothing reads otherwise
-            break
-        seen = look(clean, readings(clean))
-        new = [edit for edit in plain(clean, seen) if clean[edit[0] : edit[1]] != edit[2]]
-        if not new:
-            break
-        told = {
-            (row.out_start, row.out_end): row.start
-            for row, edit in zip(alignment, edits, strict=True)
-            if edit[2].isdigit()
-        }
-        found = _more(found, seen, new, edits, alignment, told, years)
-    return Found(found, edits, reference, clean, alignment)
+    edits = [_tag(edit) if edit[2].isdigit() else edit for edit in edits]
+    return Found(found, edits, reference, *replace(text, edits))
+
+
+def _tag(edit: Edit) -> Edit:
+    """Return the edit of a date with its tag in place of the year."""
+    return (*edit[:2], policies.TAGS[EntityType.DATE])
+
+
+def _misread(
+    clean: str,
+    edits: list[Edit],
+    alignment: Sequence[Replacement],
+    again: Callable[[str, Readings], list[Edit]],
+) -> set[int]:
+    """Return the numbers of the edits whose year a second pass would take for more than a year.
+
+    Beside a tag it may: `2019 Will Dr. [NAME]` looks like a street. What stands around each year is
+    read by rules; the tagger takes no year that stands alone (`Layers`).
+    """
+    years = [at for at, edit in enumerate(edits) if edit[2].isdigit()]
+    found: set[int] = set()
+    number = 0
+    while number < len(years):
+        first = number
+        low, high = _around(clean, alignment[years[number]])
+        while number < len(years) and alignment[years[number]].out_start < high:
+            high = _around(clean, alignment[years[number]])[1]
+            number += 1
+        part = clean[low:high]
+        places = [
+            (alignment[at].out_start - low, alignment[at].out_end - low)
+            for at in years[first:number]
+        ]
+        reading = readings(part)
+        found.update(years[first + at] for at in _joined(places, reading))
+        for start, end, new in again(part, reading):
+            if part[start:end] != new:
+                found.update(years[first + at] for at in _overlapped(places, start, end))
+    return found
+
+
+def _joined(places: list[tuple[int, int]], reading: Readings) -> list[int]:
+    """Return which of the sorted years at `places`, by number, do not stand alone as detectors read.
+
+    Where `2019\u20132020` is written with a dash, they read a hyphen.
+    """
+    joined: list[int] = []
+    for folded, index in reading[0]:
+        alone = {match.start() for match in YEAR.finditer(folded)}
+        for number, (start, _) in enumerate(places):
+            at = start if index is None else bisect_left(index, start, 0, len(folded))
+            read = at < len(folded) and (index is None or index[at] == start)
+            if read and at not in alone:
+                joined.append(number)
+    return joined
+
+
+def _around(clean: str, row: Replacement) -> tuple[int, int]:
+    """Return the stretch of whole words that decides how a rule reads what stands at `row`."""
+    start, end = row.out_start, row.out_end
+    low, high = max(0, start - _CONTEXT), min(len(clean), end + _CONTEXT)
+    if not clean[low - 1 : low].isspace():
+        low -= len("".join(clean[max(0, start - 2 * _CONTEXT) : low].rsplit(None, 1)[-1:]))
+    if not clean[high : high + 1].isspace():
+        high += len("".join(clean[high : end + 2 * _CONTEXT].split(None, 1)[:1]))
+    return low, high
 
 
 def _look(text: str, reading: Readings, read: Callable[[str], list[Candidate]]) -> list[Candidate]:
@@ -295,36 +346,6 @@ def _look(text: str, reading: Readings, read: Callable[[str], list[Candidate]]) 
     return found
 
 
-def _more(
-    found: list[Candidate],
-    seen: list[Candidate],
-    new: list[Edit],
-    edits: list[Edit],
-    alignment: Sequence[Replacement],
-    told: dict[tuple[int, int], int],
-    years: set[int],
-) -> list[Candidate]:
-    """Return what was found with what a clean text shows besides; `new` is what it would change there.
-
-    A year that would be taken for something else is added to `years`, by its start in the text.
-    """
-    places = list(told)
-    by_start = {candidate[0]: candidate for candidate in seen}
-    missed: list[Candidate] = []
-    for start, end, _ in new:
-        over = _overlapped(places, start, end)
-        years.update(told[place] for place in over)
-        if not over:
-            _, _, label, score, detail = by_start[start]
-            missed.append((*to_input(start, end, alignment), label, score, detail))
-    # what the policy keeps may be something else without the words that were beside it
-    changed = {edit[0] for edit in edits}
-    kept = [candidate for candidate in found if candidate[0] not in changed]
-    spared = outside(kept, [c[:2] for c in resolve(missed)])
-    return resolve([*(c for c in found if c[0] in changed), *spared, *missed])
-
-
-def _overlapped(places: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
-    """Return which of the sorted, disjoint `places` overlap `[start, end)`."""
-    at = bisect_right(places, start, key=_end)
-    return places[at : bisect_left(places, end, key=_start)]
+def _overlapped(places: list[tuple[int, int]], start: int, end: int) -> range:
+    """Return which of the sorted, disjoint `places` overlap `[start, end)`, by number."""
+    return range(bisect_right(places, start, key=_end), bisect_left(places, end, key=_start))

@@ -27,17 +27,25 @@ _BASE: dict[int, str | None] = {code: chr(code) for code in range(128)}
 # (Unicode UTS #39 confusables, the ones used to hide Latin words).
 _LIKE = dict(
     zip(
-        "øØłŁđĐıæÆßðþ" + "АВЕЅІЈКМНОРСТУХаеѕіјорсухһԁ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοναι",  # noqa: RUF001
-        "oOlLdDiaAsdt" + "ABESIJKMHOPCTYXaesijopcyxhd" + "ABEZHIKMNOPTYXovai",
+        "øØłŁđĐıæÆßðþȷɑɡɩ" + "АВЕЅІЈКМНОРСТУХаеѕіјорсухһԁԛԝѵ"  # noqa: RUF001
+        "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοναιρτυκχε"
+        "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ",
+        "oOlLdDiaAsdtjagi" + "ABESIJKMHOPCTYXaesijopcyxhdqwv" + "ABEZHIKMNOPTYXovaiptukxe"
+        "abcdefghijklmnoprstuvwyz",
         strict=True,
     )
 )
 _SIGNS = {
     "‘": "'", "’": "'", "ʼ": "'", "′": "'", "`": "'", "“": '"', "”": '"', "″": '"',  # noqa: RUF001
     "−": "-", "⁄": "/", "∕": "/", "․": ".", "。": ".", "：": ":", "＠": "@", "\x85": "\n",  # noqa: RUF001
-    "\u2028": "\n", "\u2029": "\n", "ㅤ": " ",
+    "\u2028": "\n", "\u2029": "\n", "ㅤ": " ", "\u3000": " ", "\u2800": " ", "\uffa0": " ",
 }  # fmt: skip
 _LIKE |= _SIGNS
+# Letters on discs and squares and the letters of flags; digits on discs.
+_LIKE |= {chr(first + i): chr(65 + i) for first in (0x1F150, 0x1F170, 0x1F1E6) for i in range(26)}
+_LIKE |= {chr(first + i): str(i + 1) for first in (0x2776, 0x2780, 0x278A) for i in range(9)} | {
+    "⓿": "0"
+}
 _MARK = "\u200b"
 _INNER, _OUTER = "\u200c", "\u200d"
 """In a marked text all format characters are marks, these two as well; then they stand for joints."""
@@ -255,6 +263,9 @@ def unfold(text: str, found: Iterable[Candidate], index: Sequence[int]) -> list[
 
 def _plain(char: str) -> str | None:
     code = ord(char)
+    like = _LIKE.get(char)
+    if like is not None:
+        return like
     if _FIRST_CJK <= code <= _LAST_CJK or (code > 0xFFFF and code not in _ASTRAL_LETTERS):
         # Ideographs and syllables stay. Variation selectors and tags above the BMP are format-like.
         return None if 0xE0000 <= code <= 0xE01EF else char
@@ -263,9 +274,6 @@ def _plain(char: str) -> str | None:
 
 @lru_cache(maxsize=16_384)
 def _plain_letter(char: str) -> str | None:
-    like = _LIKE.get(char)
-    if like is not None:
-        return like
     category = unicodedata.category(char)
     if category in {"Mn", "Me", "Cf"}:
         return None

@@ -6,7 +6,6 @@ One text in, one list of candidates out; `deidentify.py` decides how often a tex
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Sequence
 
 from wardgate.deid import dates
@@ -19,7 +18,7 @@ from wardgate.deid.rules import detect
 from wardgate.deid.site import Site
 from wardgate.deid.spans import Candidate, resolve
 from wardgate.deid.tagger import Tagger
-from wardgate.deid.transform import TAG
+from wardgate.deid.transform import TAG, YEAR
 from wardgate.types import EntityType
 
 
@@ -47,6 +46,12 @@ class Layers:
         found = [*ruled, *_claimed(folded, ruled, reading.found)]
         return [*site.judge(folded, found, TAG), *alike(folded), *pseudonyms(folded)]
 
+    def ruled(
+        self, folded: str, reference: dt.date | None, until: int, site: Site
+    ) -> list[Candidate]:
+        """Return what rules and the site alone find in folded text; they may overlap."""
+        return site.judge(folded, detect(folded, reference, self._words, until), TAG)
+
     def explained(
         self,
         folded: str,
@@ -61,22 +66,28 @@ class Layers:
         return explain(resolve(spans), given, reading.odds)
 
 
-_YEAR = re.compile(r"(?:1[89]|20)[0-9]{2}")
-"""A year alone is no PHI; where it shows an age over 89, the rules say so (`dates.years`)."""
-
-
 def _claimed(folded: str, ruled: list[Candidate], found: list[Candidate]) -> list[Candidate]:
-    """Return what the tagger adds: nothing that an earlier pass wrote, no bare year, no state."""
-    found = [c for c in found if not _stays(folded[c[0] : c[1]], c[2])]
+    """Return what the tagger adds: nothing that an earlier pass wrote, no year, no state.
+
+    A year that stands alone is no PHI; where it shows an age over 89 or belongs to more, rules say
+    so. So a year that an earlier pass left is left again.
+    """
+    found = [c for c in found if not (c[2] is EntityType.LOCATION and is_state(_lower(folded, c)))]
     if not found:
         return found
+    written = [match.span() for match in YEAR.finditer(folded)]
     if "[" in folded or "**" in folded or "90+" in folded:
-        found = trimmed(folded, found, [match.span() for match in TAG.finditer(folded)])
-    return beyond(folded, ruled, found) if ruled else found
+        written = sorted([*written, *(match.span() for match in TAG.finditer(folded))])
+    found = trimmed(folded, found, written)
+    if ruled:
+        found = beyond(folded, ruled, found)
+    # of `the 14th of March` rules take the parts that count
+    return [c for c in found if c[2] is not EntityType.DATE or _lower(folded, c) not in _JOINTS]
 
 
-def _stays(inside: str, label: EntityType) -> bool:
-    """Whether a candidate is no PHI by rule, whatever the tagger says."""
-    if label is EntityType.DATE:
-        return _YEAR.fullmatch(inside) is not None
-    return label is EntityType.LOCATION and is_state(inside.lower())
+_JOINTS = frozenset({"the", "of", "on", "and", "to", "in", "at", "from", "until", "between"})
+"""Words that join the parts of a date and are none."""
+
+
+def _lower(folded: str, candidate: Candidate) -> str:
+    return folded[candidate[0] : candidate[1]].lower()

@@ -33,6 +33,7 @@ MOST = 1_000
 """Files of a folder at most."""
 _SALT = 16
 _SUFFIXES = (".toml", ".json")
+_MEANT = frozenset({".toml", ".json", ".yaml", ".yml", ".tml", ".jsonc", ".json5"})
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -66,7 +67,11 @@ def read(folder: Path) -> Catalog:
     files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES)
     if len(files) > MOST:
         raise SettingsInvalid(f"{folder}: more than {MOST} policies.")
-    wrong: list[str] = []
+    wrong = [
+        f"{path.name}:1: a policy or {SITE} file ends with .toml or .json; this one is not read."
+        for path in sorted(folder.iterdir())
+        if path.suffix not in _SUFFIXES and _looks_meant(path)
+    ]
     site = sites.NONE
     found: dict[str, Policy] = dict(policies.shipped())
     for path in files:
@@ -88,6 +93,12 @@ def read(folder: Path) -> Catalog:
     if wrong:
         raise SettingsInvalid("\n".join(wrong))
     return Catalog({name: policy.at(site) for name, policy in found.items()}, site)
+
+
+def _looks_meant(path: Path) -> bool:
+    """Whether a file that is not read would be missed: a list of persons in `site.yaml`."""
+    ending = path.suffix.lower()
+    return ending in _MEANT or path.name.lower() == SITE
 
 
 def read_policy(path: Path) -> Policy:

@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from wardgate.deid.nameparts import POSSESSIVE, plain_of, stays
 from wardgate.deid.namepools import USUAL, load
 from wardgate.deid.secret import mac
 from wardgate.deid.spans import Place
@@ -24,17 +25,16 @@ from wardgate.types import EntityType
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _BETWEEN = frozenset(" ,.;\n\r\t()/&'\u2019\"-")
 """What may stand between the words of a name."""
-_POSSESSIVE = re.compile(r"['\u2019]s\Z", re.IGNORECASE)
-_STAYS = frozenset(
-    """
-    jr sr ii iii iv md do rn np pa phd esq dds dr mr mrs ms miss prof sir dame rev fr father sister
-    and or de del della di da dos das do du la le las los van von der den ter ten bin ibn al el
-    san st mac y e zu zur
-    """.split()  # noqa: SIM905 -- forty quoted strings read worse
-)
-"""Words of a name that stay: titles, credentials, particles."""
 _HE, _SHE = frozenset({"mr", "sir", "father"}), frozenset({"mrs", "ms", "miss", "dame", "sister"})
 _TITLE = re.compile(r"(?i)\b(mr|mrs|ms|miss|sir|dame|dr|prof)\.?[ ]\Z")
+_UNITS = frozenset(
+    """
+    apt apartment suite ste unit rm room floor fl bldg building box p o po post office hwy highway
+    st nd rd th
+    """.split()  # noqa: SIM905 -- quoted strings read worse
+)
+"""Words of an address whose number alone says which."""
+_ORDINAL = re.compile(r"(?<=[0-9])(?:st|nd|rd|th)(?![^\W_])", re.IGNORECASE)
 _PLACE_WORDS = frozenset(
     """
     st street ave avenue av blvd boulevard rd road ln lane dr drive ct court cir circle pl place ter
@@ -70,7 +70,7 @@ class Surrogates:
         """Take the text, whose words no surrogate may be."""
         self._key = person
         self._pools = load()
-        self._taken = {_plain(word) for word in _WORD.findall(text)}
+        self._taken = {plain_of(word) for word in _WORD.findall(text)}
         self._known: dict[tuple[str, str], str] = {}
         """What was given for a value of a kind."""
         self._sexes: dict[str, str] = {}
@@ -107,20 +107,22 @@ class Surrogates:
         """Return another person's name in the same form."""
         value = unicodedata.normalize("NFC", value)
         words = list(_WORD.finditer(value))
-        parts = [w for w in words if _plain(w[0]) not in _STAYS] or words
+        title = _TITLE.search(before)
+        parts = [
+            w for n, w in enumerate(words) if not stays(value, words, n, titled=title is not None)
+        ] or words
         if not parts or not _plainly(value):
             return None
-        title = _TITLE.search(before)
-        titles = {_plain(w[0]) for w in words} | ({title[1].lower()} if title else set())
+        titles = {plain_of(w[0]) for w in words} | ({title[1].lower()} if title else set())
         sex = "M" if titles & _HE else "F" if titles & _SHE else ""
         family = _family(value, parts)
         if len(parts) == 1 and len(parts[0][0]) > 1:
-            family = self._is_surname(_plain(parts[0][0]), titled=title is not None)
+            family = self._is_surname(plain_of(parts[0][0]), titled=title is not None)
         if all(len(part[0]) == 1 for part in parts) and len(parts) > 3:  # noqa: PLR2004 -- J. R. R. Tolkien's
             return None  # a word that was spaced out
         new = {}
         for number, part in enumerate(parts):
-            plain = _plain(part[0])
+            plain = plain_of(part[0])
             surname = family[number] or (
                 plain in self._pools.last_of and plain not in self._pools.first_of
             )
@@ -159,17 +161,23 @@ class Surrogates:
         if place is Place.CITY:
             if not words or not _plainly(value):
                 return None
-            return _like_all(value, self._drawn("city", _plain(value), self._pools.cities))
-        own = [w for w in words if _plain(w[0]) not in _PLACE_WORDS]
+            return _like_all(value, self._drawn("city", plain_of(value), self._pools.cities))
+        if any(char.isnumeric() and not char.isascii() for char in value):
+            return None
+        ordinals = {match.start() for match in _ORDINAL.finditer(value)}
+        own = [w for w in words if plain_of(w[0]) not in _PLACE_WORDS and w.start() not in ordinals]
+        if not own and not ordinals and any(plain_of(w[0]) not in _UNITS for w in words):
+            return None  # another number would leave `University Avenue`
         edits: list[tuple[int, int, str]] = []
         pool = self._pools.last[USUAL]
         for word in own:
-            plain = _plain(word[0])
-            edits.append((*word.span(), _like(word[0], self._drawn("place", plain, pool))))
-        for number in _NUMBER.finditer(value):
-            if not number[0].isascii():
-                return None
-            edits.append((*number.span(), self._digits("house", number[0])))
+            plain = plain_of(word[0])
+            letter = len(plain) == 1 and plain.isascii()
+            kind, drawn = ("initial", string.ascii_lowercase) if letter else ("place", pool)
+            edits.append((*word.span(), _like(word[0], self._drawn(kind, plain, drawn))))
+        edits += [
+            (*number.span(), self._digits("house", number[0])) for number in _NUMBER.finditer(value)
+        ]
         return _put(value, sorted(edits)) if edits else None
 
     # -- numbers and addresses of the net ---------------------------------------------------------
@@ -211,12 +219,12 @@ class Surrogates:
             lambda m: (
                 self._digits("email", m[0])
                 if m[0].isdigit()
-                else _like(m[0], self._named(_plain(m[0])))
+                else _like(m[0], self._named(plain_of(m[0])))
             ),
             found["local"],
         )
         if not found["local"]:
-            return "@" + self._named(_plain(found["domain"]))
+            return "@" + self._named(plain_of(found["domain"]))
         domain = self._drawn("domain", found["domain"].lower(), _DOMAINS)
         return f"{local}@{domain}"
 
@@ -292,12 +300,6 @@ _SHARED: Final = frozenset({"initial", "domain"})
 """Kinds of which two values may have one surrogate."""
 
 
-def _plain(word: str) -> str:
-    """Return a word in small letters without diacritics and possessive: what it is looked up by."""
-    decomposed = unicodedata.normalize("NFD", _POSSESSIVE.sub("", word).casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
-
-
 def _family(value: str, parts: list[re.Match[str]]) -> list[bool]:
     """Tell for each part whether it belongs to the surname: the last, or all before a comma."""
     comma = value.find(",")
@@ -327,7 +329,7 @@ def _put(value: str, edits: list[tuple[int, int, str]]) -> str:
 
 def _like(old: str, new: str) -> str:
     """Return a word in the case of another, with its possessive."""
-    tail = _POSSESSIVE.search(old)
+    tail = POSSESSIVE.search(old)
     ending = tail[0] if tail else ""
     bare = old[: len(old) - len(ending)]
     if bare.isupper() and len(bare) > 1:

@@ -11,10 +11,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import repeat
 from zlib import crc32
 
 import numpy as np
@@ -28,11 +31,10 @@ from wardgate.deid.tagger_features import (
     SPECIALS,
     UNKNOWN,
     Floats,
-    Ints,
     Pieces,
+    affixes,
     all_codes,
     cut,
-    grams,
     number,
     special,
 )
@@ -58,14 +60,13 @@ class Reading:
 
     found: list[Candidate]
     """Sorted, disjoint."""
-    _starts: Ints
-    _ends: Ints
+    _starts: list[int]
+    _ends: list[int]
     _phi: Floats
 
     def odds(self, start: int, end: int) -> float:
         """Return the highest probability of PHI of any piece in `[start, end)`, in [0, 1]."""
-        first = int(self._ends.searchsorted(start, "right"))
-        last = int(self._starts.searchsorted(end, "left"))
+        first, last = bisect_right(self._ends, start), bisect_left(self._starts, end)
         return float(self._phi[first:last].max(initial=0.0))
 
 
@@ -73,7 +74,7 @@ class Tagger:
     """Tags PHI in folded text; `load` it once and share it. It keeps nothing of a text."""
 
     __slots__ = (
-        "_chunk", "_grams", "_halo", "_hashes", "_labels", "_lists", "_net", "_own", "_rows",
+        "_affixes", "_chunk", "_halo", "_hashes", "_labels", "_lists", "_net", "_own", "_rows",
         "_shapes", "_table", "thresholds", "vetoes",
     )  # fmt: skip
 
@@ -83,7 +84,7 @@ class Tagger:
             about = json.loads(files["tagger.json"])
             tables = np.load(io.BytesIO(files["tables.npz"]), allow_pickle=False)
             self._table = _floats(tables["table"], tables["table_scale"])
-            self._grams = _floats(tables["grams"], tables["grams_scale"])
+            self._affixes = _floats(tables["affixes"], tables["affixes_scale"])
             self._shapes = tables["shapes"]
             self._hashes, self._own = tables["hashes"], tables["codes"]
             self._lists = all_codes(tables["lists"])
@@ -155,32 +156,26 @@ class Tagger:
     def _vectors(self, pieces: Pieces) -> Floats:
         """Return what the net is given, float32 [pieces, width]."""
         words = pieces.words
-        rows = np.fromiter(map(self._rows.get, words, _UNSET * len(words)), np.int64, len(words))
-        odd = np.flatnonzero(rows < 0)
+        rows = list(map(self._rows.get, words, repeat(_NONE)))
         unknown: list[int] = []
-        for at in odd.tolist():
-            row = special(words[at])
-            rows[at] = row
-            if row == UNKNOWN:
-                unknown.append(at)
+        for at, row in enumerate(rows):
+            if row == _NONE:
+                rows[at] = special(words[at])
+                if rows[at] == UNKNOWN:
+                    unknown.append(at)
         given: Floats = self._table.take(rows, 0)
         given += self._shapes.take(pieces.shapes, 0)
         if unknown:
-            given[unknown] += self._made_of([words[at].removeprefix(" ") for at in unknown])
+            given[unknown] += self._made_of([words[at] for at in unknown])
         return given
 
     def _made_of(self, words: list[str]) -> Floats:
-        """Return the vectors of words without a row: their lists and their runs of letters."""
-        buckets, starts, counts = grams(words)
-        runs = self._grams.take(buckets[0], 0)
-        runs += self._grams.take(buckets[1], 0)
-        made = np.add.reduceat(runs, starts, axis=0)
-        made /= counts[:, None]
-        hashes = np.fromiter((crc32(w.encode("utf-8", "surrogatepass")) for w in words), np.uint32)
-        at = np.searchsorted(self._hashes, hashes)
+        """Return the vectors of words without a row: their lists and affixes."""
+        made: Floats = self._affixes.take([affixes(word) for word in words], 0).sum(1)
+        hashes = np.array([crc32(w.encode("utf-8", "surrogatepass")) for w in words], np.uint32)
+        at = self._hashes.searchsorted(hashes)
         at[at == len(self._hashes)] = 0
-        codes = np.where(self._hashes[at] == hashes, self._own[at], 0)
-        made += self._lists.take(codes, 0)
+        made += self._lists.take(np.where(self._hashes[at] == hashes, self._own[at], 0), 0)
         return made
 
     def _decide(self, text: str, pieces: Pieces, odds: Floats, phi: Floats) -> list[Candidate]:
@@ -193,13 +188,14 @@ class Tagger:
         sure = phi[possible] >= self.thresholds.start[best]
         if not sure.any():
             return []
-        starts, ends = pieces.starts[possible].tolist(), pieces.ends[possible].tolist()
+        places = possible.tolist()
+        starts, ends = [pieces.starts[at] for at in places], [pieces.ends[at] for at in places]
         words = pieces.words
         runs: list[list[int]] = []
         holds = False  # whether the last run holds a sure piece
         before, tag_before, end_before = -2, 0, -1
         for i, (at, tag, is_sure) in enumerate(
-            zip(possible.tolist(), best.tolist(), sure.tolist(), strict=True)
+            zip(places, best.tolist(), sure.tolist(), strict=True)
         ):
             if at != before + 1 or (tag != tag_before and starts[i] != end_before):
                 if runs and not holds:
@@ -220,14 +216,42 @@ class Tagger:
         sums = np.add.reduceat(inside, np.cumsum(counts) - counts, axis=0)
         kinds = (sums[:, 1:].argmax(1) + 1).tolist()
         scores = (1.0 - sums[:, 0] / counts).tolist()
-        found: list[Candidate] = []
-        for run, kind, score in zip(runs, kinds, scores, strict=True):
-            start, end, label = starts[run[0]], ends[run[-1]], self._labels[kind]
-            found.append((start, end, label, round(score, 3), _place(text[start:end], label)))
-        return found
+        spans = [(starts[run[0]], ends[run[-1]]) for run in runs]
+        return _candidates(text, spans, [self._labels[kind] for kind in kinds], scores)
 
 
-_UNSET = (-1,)
+def _candidates(
+    text: str, spans: list[tuple[int, int]], labels: list[EntityType], scores: list[float]
+) -> list[Candidate]:
+    """Return sorted, disjoint candidates; a date with the parts of it that stand right beside it."""
+    found: list[Candidate] = []
+    for (first, last), label, score in zip(spans, labels, scores, strict=True):
+        start, end = first, last
+        if label is EntityType.DATE:
+            start, end = _whole_date(text, first, last)
+        if found and start < found[-1][1]:  # the one before took a part of it along
+            start = found.pop()[0]
+        found.append((start, end, label, round(score, 3), _place(text[start:end], label)))
+    return found
+
+
+_NONE = -1
+"""No row."""
+_DATE_LEFT = re.compile(r"(?<![0-9A-Za-z/.-])(?:[0-9]{1,4}[/-]){1,2}\Z")
+_DATE_RIGHT = re.compile(r"(?:[/-][0-9]{1,4}){1,2}(?![0-9A-Za-z/-])")
+_LONGEST_PART = 10
+"""Characters of two parts of a date with their marks."""
+
+
+def _whole_date(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a date with the parts that stand right beside it: `2` of `2/29` is all of it."""
+    if text[start].isdigit():
+        left = _DATE_LEFT.search(text, max(0, start - _LONGEST_PART), start)
+        start = left.start() if left else start
+    if text[end - 1].isdigit():
+        right = _DATE_RIGHT.match(text, end)
+        end = right.end() if right else end
+    return start, end
 
 
 def _place(inside: str, label: EntityType) -> Place | None:
@@ -242,13 +266,13 @@ def _floats(values: NDArray[np.int8], scale: Floats) -> Floats:
 
 
 def _rows(words: list[str]) -> dict[str, int]:
-    """Return the row of each word and short number, with and without a space before it."""
+    """Return the row of each word and short number."""
     rows = {word: SPECIALS + i for i, word in enumerate(words)}
     for width in NUMBER_WIDTHS:
         for value in range(10**width):
             digits = f"{value:0{width}}"
             rows[digits] = number(digits)
-    return rows | {f" {word}": row for word, row in rows.items()}
+    return rows
 
 
 def _session(model: bytes) -> ort.InferenceSession:

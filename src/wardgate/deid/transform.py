@@ -26,6 +26,9 @@ TAG = re.compile(
     r"\[(?:" + "|".join(EntityType) + r")\]|(?<![0-9])[0-9]{3}\*\*|(?<![0-9])90\+(?![0-9])"
 )
 """What this module writes, years aside; detectors leave it alone."""
+YEAR = re.compile(r"(?<![^\W_])(?<![^\W_][-/._:#])(?:19|20)[0-9]{2}(?![^\W_])(?![-/._:#][^\W_])")
+"""A year that stands alone, as this module leaves one."""
+_FIRST_YEAR, _LAST_YEAR = 1900, 2099
 
 
 def edits_of(
@@ -94,6 +97,11 @@ def apart(
     ]
 
 
+def glued(text: str, start: int, end: int) -> bool:
+    """Whether a year in place of `[start, end)` would be a part of a word or number beside it."""
+    return YEAR.search(f"{text[max(0, start - 2) : start]}2000{text[end : end + 2]}") is None
+
+
 def _alone(text: str, start: int, end: int) -> bool:
     """Whether no format character stands right beside `[start, end)`."""
     return not (start and is_format(text[start - 1])) and not is_format(text[end : end + 1] or " ")
@@ -118,9 +126,12 @@ def year_alone(year: int, month: int, day: int, reference: dt.date | None) -> st
     """Return the year of a date as text, or nothing where it may not be told.
 
     It may not where there is none, where the reference date is unknown, or where it shows an age
-    over 89 (`shows_over_89`). `month` and `day` are 0 where the date has none.
+    over 89 (`shows_over_89`); nor outside of the years of `YEAR`. `month` and `day` are 0 where the
+    date has none.
     """
-    if not year or reference is None or shows_over_89(year, month, day, reference):
+    if reference is None or not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return ""
+    if shows_over_89(year, month, day, reference):
         return ""
     return str(year)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from wardgate.aside import give_way
 from wardgate.engine import cpus
 from wardgate.engine.base import ServedModel
 from wardgate.engine.batch import Bucket, Planner
@@ -50,8 +50,6 @@ TIMING_SECONDS = 2.4
 """For timing all models; making sessions and warming comes on top."""
 LOAD_SECONDS = 0.1
 """For each of two looks at each way to share out the processors."""
-_GIVES_WAY = 10
-"""Nice value of the thread that warms a model while others serve."""
 _GAP_SECONDS = 0.05
 """How long a shape waits for a gap before it is warmed all the same."""
 
@@ -131,7 +129,7 @@ class OnnxEngine:
             if batcher is None:
                 raise EngineUnavailable(retry_after=1.0)
             stop = threading.Event()
-            aside = ThreadPoolExecutor(1, "engine-load", initializer=_give_way)
+            aside = ThreadPoolExecutor(1, "engine-load", initializer=give_way)
             try:
                 # Threads of a session take over the priority of the one that makes it, for good.
                 single = self._layout.threads == 1 and not self._wide
@@ -277,12 +275,6 @@ def _warmed(
     found = plan(shot, model.max_length, time.perf_counter() + TIMING_SECONDS, clock)
     runs.warm(found, gap)
     return found
-
-
-def _give_way() -> None:
-    """Lower the calling thread's priority, where the system knows one for each thread (Linux)."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GIVES_WAY)
 
 
 def _session(model: ServedModel, threads: int) -> onnxruntime.InferenceSession:

@@ -55,8 +55,8 @@ class TritonEngine:
     `models` brings models there; `on_models` is told where it is and what serves, at each change,
     and `on_close` ends a server that was started for it. In a process that leaves models to another
     `shapes` names those that serve instead. `lengths(max_length)` are a model's bucket lengths,
-    `rows` the most in one call, `queue_tokens` bounds the tokens that are out. Belongs to one event
-    loop.
+    `rows` the most in one call, `queue_tokens` bounds the tokens that are out, `cancels` is of
+    `Calls`. Belongs to one event loop.
     """
 
     local = False
@@ -74,13 +74,14 @@ class TritonEngine:
         queue_tokens: int = 65_536,
         keepalive_seconds: float = 20.0,
         message_bytes: int = 64 << 20,
+        cancels: bool = False,
     ) -> None:
         self._endpoint, self._models, self._shapes = endpoint, models, shapes
         self._on_models, self._on_close = on_models, on_close
         self._lengths, self._rows = lengths, rows
         self._keepalive, self._message_bytes = keepalive_seconds, message_bytes
         self._joiner = Joiner(queue_tokens=queue_tokens)
-        self._calls = Calls(self._joiner, seen=self._saw)
+        self._calls = Calls(self._joiner, seen=self._saw, cancels=cancels)
         self._breaker = Breaker()
         self._served: dict[str, _Served] = {}
         self._serving = False
@@ -139,7 +140,7 @@ class TritonEngine:
             self._saw(error)
             raise
         self._saw(None)
-        if not all(ready):
+        if not all(ready) or not all(map(self._alive, served)):
             self._lost.set()
             raise EngineUnavailable(reason="triton-model-missing", retry_after=RETRY_SECONDS)
         return tuple(each.shape.id for each in served)
@@ -152,7 +153,7 @@ class TritonEngine:
             link = self._calls.link
             if link is None or self._models is None or not self._serving:
                 raise _not_serving()
-            await self._models.load(link, model)
+            await self._models.load(link, model, yielding=True)
             self._add(_shape(model), model)
             self._tell()
 
@@ -219,6 +220,9 @@ class TritonEngine:
             served = [each.shape for each in self._served.values() if not each.dropped]
             self._on_models(self._calls.link.endpoint, served)
 
+    def _alive(self, served: _Served) -> bool:
+        return self._models is None or served.model is None or self._models.alive(served.shape.id)
+
     # -- the connection ---------------------------------------------------------------------------
 
     def _saw(self, refusal: WardgateError | None) -> None:
@@ -230,7 +234,9 @@ class TritonEngine:
             self._lost.set()
         else:
             self._breaker.succeeded()
-            if refusal is not None and refusal.reason in _MISSING:
+            if refusal is not None and (
+                refusal.reason in _MISSING or not all(map(self._alive, self._served.values()))
+            ):
                 self._lost.set()
         BREAKER_OPEN.set(self._breaker.open)
 
@@ -288,9 +294,10 @@ class TritonEngine:
 
     async def _bring_back(self, link: Link, served: _Served) -> None:
         """Return once a model serves at Triton, as far as this process manages it."""
-        if await link.ready(served.name, CHECK_SECONDS) and self._serving:
+        ready = await link.ready(served.name, CHECK_SECONDS)
+        if ready and self._serving and self._alive(served):
             return
-        self._serving = False
+        self._serving = self._serving and ready  # others go on while a dead process is replaced
         if self._models is not None and served.model is not None:
             await self._models.load(link, served.model)
         elif not await link.ready(served.name, CHECK_SECONDS):

@@ -21,7 +21,9 @@ NICE = 10
 IDLE_SECONDS = 60.0
 _CAP_SYS_NICE = 23
 """linux/capability.h"""
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
+"""Pause between looks for the process: until it is seen it takes from those that serve."""
+_AGAIN_SECONDS = 1.0
 _PROC = Path("/proc")
 
 
@@ -40,8 +42,9 @@ async def aside(server: int, model: str) -> AsyncIterator[None]:
     finally:
         look.cancel()
         await asyncio.wait({look})
-        for process in children(server, model):
-            _set(process, os.SCHED_OTHER, 0)
+        for process in _children(server, _processes()):
+            if runs(process, model):
+                _set(process, os.SCHED_OTHER, 0)
 
 
 def may() -> bool:
@@ -53,33 +56,57 @@ def may() -> bool:
     return False
 
 
-def children(server: int, model: str) -> Iterator[Path]:
-    """Yield the folders in `/proc` of the children of `server` that run `model`."""
-    wanted = f"/{model}/".encode()
-    for process in _PROC.iterdir():
-        if not process.name.isdigit():
-            continue
-        with suppress(OSError, ValueError, IndexError):  # it may have ended
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == server and wanted in (process / "cmdline").read_bytes():
-                yield process
-
-
 async def _lower(server: int, model: str) -> None:
     """Look for the process until cancelled: Triton starts it at a time of its own."""
     loop = asyncio.get_running_loop()
     until = loop.time() + IDLE_SECONDS
+    strangers: set[str] = set()
+    lowered: set[str] = set()
     while True:
+        now = _processes()
+        strangers &= now
+        # A stranger is not read again: looking must take next to nothing.
+        mine = set(_children(server, now - strangers))
+        strangers = now - mine
+        found = {process for process in mine if runs(process, model)}
         policy = os.SCHED_IDLE if loop.time() < until else os.SCHED_OTHER
-        for process in children(server, model):
+        for process in found:
             _set(process, policy, NICE)
-        await asyncio.sleep(_LOOK_SECONDS)
+        # Once more soon: a thread may have been started while the others were set.
+        settled = bool(found) and found <= lowered
+        lowered = found
+        await asyncio.sleep(_AGAIN_SECONDS if settled else _LOOK_SECONDS)
 
 
-def _set(process: Path, policy: int, nice: int) -> None:
+def process_of(server: int, model: str) -> str | None:
+    """Return the process, a child of the process `server`, that runs `model`."""
+    return next((each for each in _children(server, _processes()) if runs(each, model)), None)
+
+
+def _processes() -> set[str]:
+    return {each.name for each in os.scandir(_PROC) if each.name.isdigit()}
+
+
+def _children(server: int, processes: set[str]) -> Iterator[str]:
+    """Yield those of `processes` that are children of `server`."""
+    for process in processes:
+        with suppress(OSError, ValueError, IndexError):  # it may have ended
+            stat = (_PROC / process / "stat").read_text()
+            if int(stat.rpartition(")")[2].split()[1]) == server:
+                yield process
+
+
+def runs(process: str, model: str) -> bool:
+    """Whether a process runs `model`; before its exec it does not yet, and dead no more."""
+    with suppress(OSError):
+        return f"/{model}/".encode() in (_PROC / process / "cmdline").read_bytes()
+    return False
+
+
+def _set(process: str, policy: int, nice: int) -> None:
     """Set policy and nice value of every thread; threads that they start take them over."""
     with suppress(OSError):
-        for thread in (process / "task").iterdir():
+        for thread in os.scandir(_PROC / process / "task"):
             with suppress(OSError):
                 os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
                 os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)

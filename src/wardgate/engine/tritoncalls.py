@@ -3,7 +3,8 @@
 Each caller keeps its own deadline and may leave at any time without a trace in another's rows. What
 is still here goes with it. What is at Triton runs to its end and its answer is dropped: a cancelled
 inference can crash Triton for everybody, and so, it is told, can one past its gRPC deadline (issues
-7368 and 8034 of triton-inference-server/server).
+7368 and 8034 of triton-inference-server/server). Where it is known that this Triton survives it, a
+call is cancelled there once all its callers have left.
 Rows that run for nobody take up room until they are done.
 """
 
@@ -62,11 +63,26 @@ class _Call:
     joined: Joined
     left: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """All its tokens."""
+        return sum(len(row.ids) for row in self.joined.rows)
+
 
 class Calls:
-    """Sends what `joiner` joins over `link`. `seen` is told of each end: None, or the refusal."""
+    """Sends what `joiner` joins over `link`. `seen` is told of each end: None, or the refusal.
 
-    def __init__(self, joiner: Joiner, *, seen: Callable[[WardgateError | None], None]) -> None:
+    `cancels`: a call that nobody waits for any more is cancelled at Triton.
+    """
+
+    def __init__(
+        self,
+        joiner: Joiner,
+        *,
+        seen: Callable[[WardgateError | None], None],
+        cancels: bool = False,
+    ) -> None:
+        self._cancels = cancels
         self.link: Link | None = None
         self._joiner = joiner
         self._seen = seen
@@ -107,6 +123,8 @@ class Calls:
                     tokens = sum(len(row.ids) for row in call.joined.rows if row.ticket == ticket)
                     call.left += tokens
                     self._left += tokens
+                    if self._cancels and call.left == call.tokens:
+                        call.task.cancel()
             self._count()
 
     async def close(self) -> None:

@@ -45,8 +45,11 @@ class Installed:
         needed += [*self.packages, *([self.library] if self.library else [])]
         return all(readable_by_others(path) for path in needed)
 
-    def environment(self, threads: int) -> dict[str, str]:
-        """Return all variables that the server sees."""
+    def environment(self, threads: int, *, raised: bool = False) -> dict[str, str]:
+        """Return all variables that the server sees.
+
+        `raised`: whoever starts it sees to the priority of models that load.
+        """
         libraries = [self.libraries, *([self.library] if self.library else [])]
         found = {
             "PATH": f"{self.python / 'bin'}:/usr/bin:/bin",  # the stub takes its prefix from it
@@ -56,6 +59,8 @@ class Installed:
             "OPENBLAS_NUM_THREADS": "1",  # numpy only moves rows here
             "MODEL_THREADS": str(threads),
         }
+        if raised:
+            found["MODEL_RAISED"] = "1"
         for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
             if name in os.environ:
                 found[name] = os.environ[name]

@@ -27,9 +27,9 @@ def main(arguments: list[str]) -> None:
     os.setpgid(0, 0)
     uid, parent, command = int(arguments[0]), int(arguments[1]), arguments[2:]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ValueError):  # takes a right; without, models that load keep to half of the cores
+        resource.setrlimit(resource.RLIMIT_NICE, (NICE_TO_ZERO, NICE_TO_ZERO))
     if uid >= 0:
-        with suppress(ValueError):  # root in a container may not; models then warm up as they are
-            resource.setrlimit(resource.RLIMIT_NICE, (NICE_TO_ZERO, NICE_TO_ZERO))
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)

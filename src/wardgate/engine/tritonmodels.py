@@ -7,7 +7,6 @@ manifest's digest, and the model must give valid output for every bucket length 
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Protocol
 
 from tritonclient.grpc import service_pb2
 
+from wardgate.aside import aside
 from wardgate.engine.base import ServedModel
 from wardgate.engine.join import Joined, Row
 from wardgate.engine.tensors import VERSION, finite, infer_request, logits_of, served_name
@@ -42,8 +42,10 @@ RUN_SECONDS = 60.0
 class Models(Protocol):
     """Brings models to a Triton and takes them away again."""
 
-    async def load(self, link: Link, model: ServedModel) -> None:
+    async def load(self, link: Link, model: ServedModel, *, yielding: bool = False) -> None:
         """Return once the model serves there; does nothing where it does.
+
+        `yielding`: nobody waits for it, and what serves goes first.
 
         Raises ManifestInvalid, ModelOutputInvalid, EngineUnavailable.
         """
@@ -51,13 +53,17 @@ class Models(Protocol):
     async def unload(self, link: Link, model: ModelId) -> None:
         """Let the model go; its calls have been answered."""
 
+    def alive(self, model: ModelId) -> bool:
+        """Tell whether the model can run, as far as this can be known without asking Triton."""
+        ...
+
 
 class Managed:
     """Writes models into the folder `repository` with `export` and has Triton load them.
 
     Each is tried with every length of `lengths(max_length)` and each number of rows in `rows`
-    before it serves; Triton's own warm-up comes before. Until then its process is `aside`, so that
-    models that serve go first.
+    before it serves; Triton's own warm-up comes before. Until then the process of one that is
+    loaded `yielding` is `aside`.
     """
 
     def __init__(
@@ -68,20 +74,27 @@ class Managed:
         lengths: Callable[[int], Sequence[int]],
         rows: Sequence[int] = (1,),
         aside: Callable[[str], AbstractAsyncContextManager[None]] | None = None,
+        runs: Callable[[str], bool] | None = None,
     ) -> None:
+        """Load into a Triton; where it is our own, `runs` tells if a model's process lives."""
         self._repository = repository
         self._aside = aside or (lambda _: nullcontext())
+        self._runs = runs or (lambda _: True)
         self._export = export
         self._lengths, self._rows = lengths, tuple(rows)
         self._tried: set[str] = set()
 
-    async def load(self, link: Link, model: ServedModel) -> None:
+    async def load(self, link: Link, model: ServedModel, *, yielding: bool = False) -> None:
         """As `Models.load`."""
         name = served_name(model.id)
         ready = await link.ready(name, ASK_SECONDS)
-        if ready and name in self._tried:
+        alive = self.alive(model.id)
+        if ready and alive and name in self._tried:
             return
-        async with self._aside(name):
+        async with self._aside(name) if yielding else nullcontext():
+            if ready and not alive:
+                await self.unload(link, model.id)
+                ready = False
             if not ready:
                 self._tried.discard(name)
                 await self._bring(link, name, model)
@@ -92,9 +105,14 @@ class Managed:
                 await self.unload(link, model.id)  # nobody may come to use it
                 raise
         self._tried.add(name)
+        self.alive(model.id)  # from here on its end is noticed
+
+    def alive(self, model: ModelId) -> bool:
+        """As `Models.alive`."""
+        return self._runs(served_name(model))
 
     async def _bring(self, link: Link, name: str, model: ServedModel) -> None:
-        await asyncio.to_thread(self._export, model, self._repository)
+        await aside(self._export, model, self._repository)
         request = service_pb2.RepositoryModelLoadRequest(model_name=name)
         try:
             await link.command("RepositoryModelLoad", request, LOAD_SECONDS)
@@ -109,7 +127,7 @@ class Managed:
         self._tried.discard(name)
         request = service_pb2.RepositoryModelUnloadRequest(model_name=name)
         await link.command("RepositoryModelUnload", request, UNLOAD_SECONDS)
-        await asyncio.to_thread(shutil.rmtree, self._repository / name, ignore_errors=True)
+        await aside(shutil.rmtree, self._repository / name, ignore_errors=True)
 
 
 class Present:
@@ -121,7 +139,7 @@ class Present:
         self._lengths, self._rows = lengths, tuple(rows)
         self._tried: set[str] = set()
 
-    async def load(self, link: Link, model: ServedModel) -> None:
+    async def load(self, link: Link, model: ServedModel, *, yielding: bool = False) -> None:  # noqa: ARG002 -- as `Models.load`
         """As `Models.load`."""
         name = served_name(model.id)
         if not await link.ready(name, ASK_SECONDS):
@@ -138,6 +156,10 @@ class Present:
 
     async def unload(self, link: Link, model: ModelId) -> None:
         """As `Models.unload`: it stays there, unused."""
+
+    def alive(self, model: ModelId) -> bool:  # noqa: ARG002 -- as `Models.alive`
+        """As `Models.alive`: nobody here knows better than Triton."""
+        return True
 
 
 async def _described(link: Link, name: str, model: ServedModel) -> None:
@@ -162,19 +184,27 @@ async def _described(link: Link, name: str, model: ServedModel) -> None:
 async def _tried(
     link: Link, name: str, model: ServedModel, lengths: Sequence[int], sizes: Sequence[int]
 ) -> None:
-    """Run every shape once, one at a time at low priority. Raises as `Models.load`."""
+    """Run every shape once, one at a time at low priority. Raises as `Models.load`.
+
+    Rows of ones, as in Triton's own warm-up; the last is none, and tells the model that it serves.
+    """
     for length in lengths:
         for size in sizes:
-            now = time.monotonic()
-            rows = tuple(Row(0, index, [1] * length) for index in range(size))
-            call = Joined(model.id.digest, length, Priority.BULK, now + RUN_SECONDS, rows)
-            try:
-                reply = await link.infer(infer_request(name, call, now), RUN_SECONDS)
-                if not all(finite(logits_of(reply, name, size, len(model.labels)))):
-                    raise ModelOutputInvalid  # noqa: TRY301 -- told as any other fault of output
-            except ModelOutputInvalid:
-                raise ModelOutputInvalid(
-                    "The model gave no valid output when it was warmed up."
-                ) from None
-            except DeadlineExceeded:
-                raise EngineUnavailable(reason="warm-up-late", retry_after=1.0) from None
+            await _run(link, name, model, length, [[1] * length] * size)
+    await _run(link, name, model, lengths[0], [[0]])
+
+
+async def _run(
+    link: Link, name: str, model: ServedModel, length: int, ids: Sequence[list[int]]
+) -> None:
+    now = time.monotonic()
+    rows = tuple(Row(0, index, each) for index, each in enumerate(ids))
+    call = Joined(model.id.digest, length, Priority.BULK, now + RUN_SECONDS, rows)
+    try:
+        reply = await link.infer(infer_request(name, call, now), RUN_SECONDS)
+        if not all(finite(logits_of(reply, name, len(rows), len(model.labels)))):
+            raise ModelOutputInvalid  # noqa: TRY301 -- told as any other fault of output
+    except ModelOutputInvalid:
+        raise ModelOutputInvalid("The model gave no valid output when it was warmed up.") from None
+    except DeadlineExceeded:
+        raise EngineUnavailable(reason="warm-up-late", retry_after=1.0) from None

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from wardgate.engine import tritonfiles, tritonlaunch
 from wardgate.engine.certificates import Certificates, issue
-from wardgate.engine.tritonaside import aside
+from wardgate.engine.tritonaside import aside, may, process_of, runs
 from wardgate.engine.tritonprocess import Access, Process, SharedMemory, sweep
 from wardgate.errors import EngineUnavailable
 
@@ -71,6 +71,8 @@ class TritonServer:
         self._access: Access | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._process: Process | None = None
+        self._seen: dict[str, str] = {}
+        """Processes of models, once they were seen."""
 
     @property
     def access(self) -> Access:
@@ -131,6 +133,19 @@ class TritonServer:
         """While inside, the process that loads `model` gives way to all others."""
         return aside(0 if self._process is None else self._process.pid, model)
 
+    def runs(self, model: str) -> bool:
+        """Tell whether the process of a model lives, False only where it was seen before.
+
+        Triton calls a model ready whose process was killed, and starts no other.
+        """
+        seen = self._seen.get(model)
+        if self._process is None or (seen is not None and runs(seen, model)):
+            return True
+        found = process_of(self._process.pid, model)
+        if found is not None:
+            self._seen[model] = found
+        return found is not None or seen is None
+
     async def close(self) -> None:
         """Stop the server, its models' processes and all that it left. May be called twice."""
         supervisor, self._supervisor, self._access = self._supervisor, None, None
@@ -157,6 +172,7 @@ class TritonServer:
                 self._on_notice("Triton ended by itself and is started again.")
                 await self._process.stop(grace=0)  # `close` does it again if it comes in between
                 self._process = None
+                self._seen.clear()
                 if loop.time() - since > BACKOFF_MOST:
                     pause = BACKOFF_LEAST
             await asyncio.sleep(pause)
@@ -220,7 +236,7 @@ class _Launch:
                     str(self.installed.server),
                     *self._options(memory.prefix, *files),
                     cwd=self.home,
-                    env=self.installed.environment(self.threads),
+                    env=self.installed.environment(self.threads, raised=may()),
                     pass_fds=files,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,

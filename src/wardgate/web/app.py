@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from wardgate.aside import give_way
 from wardgate.audit.digest import BodyDigest
 from wardgate.audit.keys import load_public_keys, open_signing_key
 from wardgate.audit.record import Recorder
@@ -59,7 +60,6 @@ from wardgate.web.oip_http import OipHttp
 from wardgate.web.oip_models import OipModels
 from wardgate.web.pages import Pages
 from wardgate.web.problems import SCHEMA
-from wardgate.web.process import give_way
 from wardgate.web.reidentify import Reidentify
 from wardgate.web.reidentify_schemas import ReidentifyBody, ReidentifyReply
 from wardgate.web.reload import open_detector

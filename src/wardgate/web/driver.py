@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Protocol
 
+from wardgate.aside import aside
 from wardgate.control.store import ControlStore, Document, Follower, Superseded, live
 from wardgate.engine.base import ServedModel
 from wardgate.errors import EngineUnavailable, RegistryUnavailable, WardgateError
@@ -181,9 +182,7 @@ class Driver:
     async def _verify(self, standing: Standing, version: Version) -> None:
         """Have the registry vouch for a candidate."""
         try:
-            self._read[_id(standing)] = await asyncio.to_thread(
-                self._load, standing.name, version.version
-            )
+            self._read[_id(standing)] = await aside(self._load, standing.name, version.version)
         except RegistryUnavailable:
             await asyncio.sleep(_RETRY_SECONDS)
         except WardgateError as error:
@@ -197,7 +196,7 @@ class Driver:
         try:
             model = self._read.get(id_)
             if model is None or model.id.digest != version.digest:
-                model = await asyncio.to_thread(load_pinned, self._load, standing.name, version)
+                model = await aside(load_pinned, self._load, standing.name, version)
             await self._engine.load(model)
         except (EngineUnavailable, RegistryUnavailable):
             await asyncio.sleep(_RETRY_SECONDS)

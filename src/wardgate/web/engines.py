@@ -45,6 +45,7 @@ class _Common(TypedDict):
     queue_tokens: int
     keepalive_seconds: float
     message_bytes: int
+    cancels: bool
 
 
 async def start_engine(
@@ -139,7 +140,7 @@ async def _own_triton(
     close: Callable[[], Awaitable[None]] = server.close
     engine = TritonEngine(
         lambda: at if there else None,
-        managed(aside=server.aside),
+        managed(aside=server.aside, runs=server.runs),
         on_models=tell,
         on_close=close,
         **_common(settings),
@@ -188,6 +189,7 @@ def _common(settings: Settings) -> _Common:
         "queue_tokens": engine.queue_tokens,
         "keepalive_seconds": engine.triton_keepalive_seconds,
         "message_bytes": engine.triton_message_bytes,
+        "cancels": engine.triton_cancel,
     }
 
 

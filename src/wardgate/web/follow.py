@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
 
+from wardgate.aside import aside
 from wardgate.control.store import ControlStore, Document, Follower
 from wardgate.errors import (
     ControlUnavailable,
@@ -220,7 +221,7 @@ class Follow:
     async def _prepare(self, name: str, version: Version) -> Any:
         found = self._prepared.get(version.digest)
         if found is None:
-            found = await asyncio.to_thread(self._read, name, version)
+            found = await aside(self._read, name, version)
             self._prepared[version.digest] = found
         return found
 

@@ -5,22 +5,12 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import sys
-import threading
 from pathlib import Path
 
 from wardgate.errors import StateInvalid
 
 GATEWAY_FILE = "gateway.json"
 """In the state folder while a gateway runs: its addresses, for the client commands."""
-_ASIDE = 10
-"""The nice value of threads that work on long texts; long texts' processes have the same."""
-
-
-def give_way() -> None:
-    """Lower the calling thread's priority where the system knows one for each thread (Linux)."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _ASIDE)
 
 
 def log_to_stderr() -> None:

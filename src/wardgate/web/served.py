@@ -16,11 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from wardgate.errors import ModelUnknown
 from wardgate.nlp.postprocess import predict
 from wardgate.nlp.tokenize import Tokenizer
 from wardgate.registry.golden import Golden
+from wardgate.registry.manifest import TOKENIZER
 from wardgate.registry.standing import BOUNDS, Arm, Goal, Tally
 from wardgate.registry.store import LoadedModel
 from wardgate.request import ServedModel
@@ -40,9 +42,7 @@ class Prepared:
         """Make the tokenizer and what reads the logits."""
         manifest = model.manifest
         windows = manifest.windows
-        tokenizer = Tokenizer(
-            model.tokenizer, manifest.max_length, windows.overlap if windows else None
-        )
+        tokenizer = _tokenizer(model, windows.overlap if windows else None)
         served = ServedModel(
             id=model.id,
             labels=manifest.labels,
@@ -52,6 +52,22 @@ class Prepared:
             ),
         )
         return cls(served, manifest.golden)
+
+
+_tokenizers: WeakValueDictionary[tuple[object, ...], Tokenizer] = WeakValueDictionary()
+
+
+def _tokenizer(model: LoadedModel, overlap: int | None) -> Tokenizer:
+    """Return the model's tokenizer: that of another version where it is the same.
+
+    Making one takes a tenth of a second of a processor.
+    """
+    max_length = model.manifest.max_length
+    key = model.manifest.files[TOKENIZER].sha256, max_length, overlap
+    found = _tokenizers.get(key)
+    if found is None:
+        found = _tokenizers[key] = Tokenizer(model.tokenizer, max_length, overlap)
+    return found
 
 
 class Count:

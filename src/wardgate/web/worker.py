@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wardgate import collector
 from wardgate.audit.digest import BodyDigest
 from wardgate.errors import NotReady, WardgateError
 from wardgate.settings import Settings
@@ -70,6 +71,7 @@ class Worker:
             refused=self._refused,
             rescue=self._rescue,
         )
+        collector.settle()
         await self._server.start()
         if settings.server.grpc_port is not None:
             self._grpc = await _start_grpc(settings, self._gateway, settings.server.grpc_port)

@@ -61,7 +61,7 @@ def test_noise_keeps_every_span_on_its_identifier(change):
         for before, now in zip(document.spans, after.spans, strict=True):
             old, new = document.text[before.start : before.end], after.text[now.start : now.end]
             assert new.strip()
-            if change is not noise.scanned:
+            if change not in {noise.scanned, noise.roughened}:
                 assert re.sub(r"[\s>]", "", old).lower() == re.sub(r"[\s>]", "", new).lower()
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wardgate.cli import journal as module
-from wardgate.cli.journal import Journal, Refused
+from wardgate.cli.journal import Journal, Refused, start_over
 from wardgate.cli.jsonl import Place
 
 JOB = {"size of IN": 30, "model": "sentiment"}
@@ -179,6 +179,45 @@ def test_two_jobs_never_write_to_one_file(tmp_path, name) -> None:
             opened(tmp_path)
     opened(tmp_path).close()
     opened(tmp_path).close()
+
+
+def test_beginning_anew_leaves_a_job_that_runs_alone(tmp_path) -> None:
+    running = opened(tmp_path)
+    running.commit(b"row\n", b"", Place(4, 1, "d"))
+    with pytest.raises(Refused, match="Another job"):
+        start_over(tmp_path / "out", tmp_path / "errors")
+    running.commit(b"row\n", b"", Place(8, 2, "d"))
+    running.close()
+    assert (tmp_path / "out").read_bytes() == b"row\nrow\n"
+    start_over(tmp_path / "out", tmp_path / "errors")
+    start_over(tmp_path / "out", tmp_path / "errors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_was_not_recorded_is_not_told(tmp_path, monkeypatch) -> None:
+    journal = opened(tmp_path)
+    journal.commit(b"row\n", b"", Place(4, 1, "d"))
+
+    def full(*_) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Journal, "_save", full)
+    with pytest.raises(OSError, match="No space"):
+        journal.commit(b"row\n", b"", Place(8, 2, "d"), done=True)
+    journal.close()
+    assert (journal.place.line, journal.done) == (1, False)
+
+
+def test_a_file_that_was_removed_before_it_was_locked_is_not_written(tmp_path, monkeypatch) -> None:
+    flock = fcntl.flock
+
+    def removed(file: int, how: int) -> None:
+        (tmp_path / "out").unlink(missing_ok=True)
+        flock(file, how)
+
+    monkeypatch.setattr(module.fcntl, "flock", removed)
+    with pytest.raises(Refused, match="Another job"):
+        opened(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import click
 import pytest
 
-from wardgate.auth.issuer import DevelopmentIssuer
+from wardgate.auth.issuer import DEFAULT_SCOPES, DevelopmentIssuer
 from wardgate.cli.options import access_token, development_issuer, gateway_url, state_option
 from wardgate.errors import StateInvalid
 from wardgate.web.process import GATEWAY_FILE
@@ -36,6 +37,14 @@ def test_without_a_token_the_development_issuer_makes_one(tmp_path) -> None:
     issuer = DevelopmentIssuer.open(tmp_path)
     assert access_token(tmp_path).count(".") == 2
     assert development_issuer(tmp_path).jwks() == issuer.jwks()
+
+
+@pytest.mark.parametrize(("model", "more"), [("triage", ["infer:triage"]), ("no model!", [])])
+def test_the_issuers_token_is_for_the_model_that_is_asked_for(tmp_path, model, more) -> None:
+    DevelopmentIssuer.open(tmp_path)
+    claims = access_token(tmp_path, model).split(".")[1]
+    scopes = json.loads(base64.urlsafe_b64decode(claims + "=="))["scope"].split()
+    assert scopes == [*DEFAULT_SCOPES, *more]
 
 
 def test_no_issuer_is_made_by_asking_for_one(tmp_path) -> None:

@@ -50,7 +50,7 @@ def test_a_text_does_not_stay_on_the_command_line(text) -> None:
 def test_a_refusal_of_the_gateway_is_told_in_its_own_words(predict, monkeypatch) -> None:
     done = predict("Jane Roe", "--model", "other")
     assert done.code == 1
-    assert "403 Permission missing" in done.err
+    assert "404 Model not served" in done.err
     assert done.out == ""
     assert "Jane" not in done.err
     monkeypatch.setenv("WARDGATE_TOKEN", "not-a-token")

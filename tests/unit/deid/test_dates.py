@@ -28,6 +28,8 @@ def _clean(text, reference=REFERENCE):
         ("March 3rd", "[DATE]"),
         ("Mar 2019", "2019"),
         ("3rd of March 2019", "2019"),
+        ("3rdMarch 2019", "2019"),
+        ("1stAugust", "[DATE]"),
         ("14-Mar-2019", "2019"),
         ("11-13 May 1994", "1994"),
         ("in March.", "in [DATE]."),

@@ -44,7 +44,7 @@ def test_what_an_earlier_pass_wrote_is_left(written):
 
 def test_a_year_alone_is_not_claimed():
     candidates = [(0, 4, E.DATE, 0.9, None), (5, 13, E.DATE, 0.9, None), (14, 18, E.MRN, 0.9, None)]
-    assert layers._claimed("2019 3/4/2019 2019", [], candidates) == candidates[1:]
+    assert layers._claimed("2019 3/4/2019 2019", [], candidates) == candidates[1:2]
 
 
 def test_a_state_alone_is_not_claimed():
@@ -54,12 +54,10 @@ def test_a_state_alone_is_not_claimed():
     assert layers._claimed(text, [], [city, *states]) == [city]
 
 
-def test_the_year_of_a_date_that_rules_saw_in_part_goes_with_it():
+def test_the_year_of_a_date_that_rules_saw_in_part_stays():
     text = "seen Mar 3 - 2019"
     date = (5, 17, E.DATE, 0.9, None)
-    assert layers._claimed(text, [(5, 10, E.DATE, 0.8, (0, 3, 3, False))], [date]) == [
-        (13, 17, E.DATE, 0.9, None)
-    ]
+    assert layers._claimed(text, [(5, 10, E.DATE, 0.8, (0, 3, 3, False))], [date]) == []
 
 
 def test_a_site_may_allow_what_any_layer_found():

@@ -63,6 +63,9 @@ def test_toml_and_json_say_the_same(tmp_path):
 def test_all_policies_of_a_folder_and_the_shipped_ones(tmp_path):
     (tmp_path / "own.toml").write_text(_toml(_document()))
     (tmp_path / "notes.txt").write_text("not read")
+    (tmp_path / "site.toml~").write_text("not read")
+    (tmp_path / ".site.toml.swp").write_text("not read")
+    (tmp_path / "README.md").write_text("not read")
     plain = read(tmp_path)
     assert set(plain.policies) == {*policies.shipped(), "own"}
     assert plain.get(None).hash == policies.get(None).hash
@@ -133,6 +136,13 @@ def test_every_wrong_file_is_named_at_once(tmp_path):
         "b.json",
         "site.toml",
     ]
+
+
+@pytest.mark.parametrize("name", ["site.yaml", "SITE.TOML", "site", "own.yml", "own.Json"])
+def test_a_file_that_was_meant_and_is_not_read_is_refused(tmp_path, name):
+    (tmp_path / name).write_text(SITE)
+    with pytest.raises(SettingsInvalid, match=rf"^{name}:1: .*ends with .toml or .json"):
+        read(tmp_path)
 
 
 def test_names_are_taken_once(tmp_path):

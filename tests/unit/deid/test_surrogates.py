@@ -115,6 +115,8 @@ def test_a_small_pool_that_the_note_uses_up_still_gives_another_name():
         (Place.CITY, "BOSTON", r"[A-Z]+(?: [A-Z]+)*"),
         (Place.COUNTY, "Worcester County", r"[A-Z][a-z]+ County"),
         (Place.FACILITY, "St. Mary's Hospital", r"St\. [A-Z][a-z]+'s Hospital"),
+        (Place.STREET, "12 West 4th Street, Apt 4B", r"[1-9]\d West \dth Street, Apt [1-9][A-Z]"),
+        (Place.STREET, "Suite 300", r"Suite [1-9]\d\d"),
         (Place.ZIP, "02115-1234", r"0\d{4}-\d{4}|[1-9]\d{4}-\d{4}"),
     ],
 )
@@ -124,8 +126,18 @@ def test_places(make, place, value, form):
     assert new != value
 
 
-def test_a_facility_of_common_words_alone_keeps_its_tag(make):
-    assert make().of(E.LOCATION, Place.FACILITY, "the University Hospital", "") is None
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (Place.FACILITY, "the University Hospital"),
+        (Place.FACILITY, "Community Hospital 12"),
+        (Place.STREET, "100 Memorial Drive"),
+        (Place.STREET, "\u0661\u0662 Main Street"),
+        (Place.STREET, "\uff14\uff12 Elm St"),
+    ],
+)
+def test_a_place_that_would_show_through_keeps_its_tag(make, place, value):
+    assert make().of(E.LOCATION, place, value, "") is None
 
 
 @pytest.mark.parametrize(

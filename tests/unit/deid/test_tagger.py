@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from wardgate.deid import tagger as module
 from wardgate.deid.spans import Place
 from wardgate.deid.tagger import Tagger, checked, folder
-from wardgate.deid.tagger_features import cut, lower
+from wardgate.deid.tagger_features import cut
 from wardgate.errors import DetectorFailed
 from wardgate.types import EntityType
 
@@ -29,7 +29,7 @@ NOTE = (
 
 
 def _check(text, found):
-    tokens = [match.span() for match in TOKEN.finditer(lower(text))]
+    tokens = [match.span() for match in TOKEN.finditer(text)]
     last = 0
     for start, end, label, score, detail in found:
         assert last <= start < end <= len(text)
@@ -169,4 +169,22 @@ def test_odds_that_are_no_numbers_refuse(monkeypatch):
 
 def test_all_files_together_are_small():
     size = sum(len(data) for data in checked(folder()).values())
-    assert size < 12_000_000
+    assert size < 16_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "whole"),
+    [
+        ("seen 2/29.", "2", "2/29"),
+        ("seen 2/29.", "29", "2/29"),
+        ("on 3-4-19 and", "4", "3-4-19"),
+        ("BP 120/80", "80", "120/80"),
+        ("May 4", "4", "4"),
+        ("1.2/3", "3", "3"),
+        ("2/29a", "2", "2"),
+    ],
+)
+def test_a_date_is_taken_with_the_parts_beside_it(text, part, whole):
+    start = text.rindex(part)
+    low, high = module._whole_date(text, start, start + len(part))
+    assert text[low:high] == whole

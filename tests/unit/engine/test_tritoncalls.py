@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
+import grpc
 import pytest
+from tritonclient.grpc import service_pb2_grpc
 
 import tiny_models
 from tiny_models import NAN_ID, SLOW_ID
-from wardgate.engine.tritoncalls import OVERDUE_SECONDS
+from wardgate.engine.join import Joiner
+from wardgate.engine.tritoncalls import OVERDUE_SECONDS, Calls
+from wardgate.engine.tritonlink import Endpoint, Link
+from wardgate.engine.tritonshare import Shape
 from wardgate.errors import DeadlineExceeded, EngineUnavailable, ModelOutputInvalid, Overloaded
+from wardgate.types import Encoding, ModelId, Priority
 
 LEAVERS = 3000
 
@@ -72,6 +79,54 @@ def test_a_call_goes_on_for_those_who_stay_and_runs_to_its_end_when_all_have_lef
         return task.cancelled()
 
     assert not triton.run(scenario())
+
+
+async def test_where_triton_survives_it_a_call_that_all_have_left_is_cancelled():
+    """Against a server that only waits: the real one of the tests may crash."""
+    cancelled, running = asyncio.Event(), asyncio.Event()
+
+    class Waits(service_pb2_grpc.GRPCInferenceServiceServicer):
+        async def ModelInfer(self, request, context):  # noqa: N802 -- gRPC's
+            running.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+
+    server = grpc.aio.server()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Waits(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    joiner = Joiner(queue_tokens=1000)
+    shape = Shape(ModelId("m", "1", "0" * 64), 2, 16)
+    joiner.serve(shape.id.digest, [16], 8)
+    calls = Calls(joiner, seen=lambda _: None, cancels=True)
+    calls.link = Link(Endpoint(f"127.0.0.1:{port}"))
+    callers = [
+        asyncio.create_task(
+            calls.infer(
+                shape,
+                Encoding(([4, 5],)),
+                deadline=time.monotonic() + 20,
+                priority=Priority.INTERACTIVE,
+            )
+        )
+        for _ in range(2)
+    ]
+    async with asyncio.timeout(20):
+        await running.wait()
+        for caller in callers:
+            assert not cancelled.is_set()
+            caller.cancel()
+            await asyncio.wait({caller})
+            await asyncio.sleep(0.05)
+        await cancelled.wait()
+    assert not calls._out
+    assert calls._left == joiner.tokens == 0
+    await calls.close()
+    await calls.link.close()
+    await server.stop(0)
 
 
 def test_callers_that_leave_or_run_out_of_time_do_not_crash_the_server(triton):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from wardgate.errors import StateInvalid
-from wardgate.web import process
 from wardgate.web.process import StateLock, log_to_stderr, open_state
 
 
@@ -59,7 +55,7 @@ def test_a_state_folder_that_is_open_to_others_is_refused(tmp_path, mode) -> Non
 
 def test_a_state_folder_of_another_user_is_refused(tmp_path, monkeypatch) -> None:
     tmp_path.chmod(0o700)
-    monkeypatch.setattr(process.os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(StateInvalid, match="another user"):
         open_state(tmp_path)
 
@@ -78,14 +74,3 @@ def test_one_gateway_holds_a_state_folder(tmp_path) -> None:
         StateLock(tmp_path)
     lock.release()
     StateLock(tmp_path).release()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a priority for each thread is Linux's")
-def test_a_thread_gives_way_and_the_others_do_not() -> None:
-    with ThreadPoolExecutor(1, initializer=process.give_way) as aside:
-        lowered = aside.submit(_nice).result()
-    assert lowered == _nice() + 10
-
-
-def _nice() -> int:
-    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

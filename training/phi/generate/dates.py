@@ -234,6 +234,19 @@ def day_month(rng: Rng, day: date) -> Value:
     return ((text, DATE),)
 
 
+def day_list(rng: Rng, day: date) -> tuple[Piece, ...]:
+    """Return two to five days in a row or nearly so, as flowsheets list them."""
+    form = rng.pick(("{m}/{d}", "{m}/{d}", "{m}/{d}", "{mm}/{dd}", "{m}-{d}", "{Mon} {d}"))
+    joint = rng.pick((", ", ", ", ",", "; ", " ", "  ", " & ", " + "))
+    pieces: list[Piece] = []
+    for number in range(rng.between(2, 5)):
+        if number:
+            pieces.append((joint, None))
+        pieces.append((write(day, form), DATE))
+        day += timedelta(days=rng.pick((1, 1, 1, 2, 3, 7)))
+    return tuple(pieces)
+
+
 def date_range(rng: Rng, day: date) -> tuple[Piece, ...]:
     """Return from one day to another."""
     later = day + timedelta(days=rng.between(1, 40))
@@ -268,6 +281,49 @@ def date_range(rng: Rng, day: date) -> tuple[Piece, ...]:
         (" and ", None),
         (write(later, "{Month} {d}, {Y}"), DATE),
     )
+
+
+def formal(rng: Rng, day: date, *, opens: bool = False) -> tuple[Piece, ...]:
+    """Return a day, some days or a stretch of them as judgments and reports write them."""
+    later = write(day + timedelta(days=rng.between(1, 900)), "{d} {Month} {Y}")
+    near = day + timedelta(days=rng.between(1, 3))
+    whole, next_day = write(day, "{d} {Month} {Y}"), write(near, "{d} {Month} {Y}")
+    roll = rng.random()
+    pieces: list[Piece]
+    if roll < 0.4:
+        pieces = [("on ", None), (whole, DATE)]
+    elif roll < 0.52:
+        pieces = [("between ", None), (whole, DATE), (" and ", None), (later, DATE)]
+    elif roll < 0.62:
+        until = rng.pick((" to ", " until "))
+        pieces = [("from ", None), (whole, DATE), (until, None), (later, DATE)]
+    elif roll < 0.7:
+        first = write(day, rng.pick(("{d}", "{d} {Month}")))
+        pieces = [("on ", None), (first, DATE), (" and ", None), (next_day, DATE)]
+    elif roll < 0.75:
+        pieces = [("on ", None), (write(day, "{d} {Month}"), DATE), (", ", None)]
+        pieces += [(write(near, "{d} {Month}"), DATE), (" and ", None), (later, DATE)]
+    elif roll < 0.79:
+        night = rng.pick(("on the night of ", "during the night of "))
+        until = rng.pick((" to ", " and ", "-"))
+        pieces = [(night, None), (write(day, "{d}"), DATE), (until, None), (next_day, DATE)]
+    else:
+        form = rng.pick(
+            (
+                "the {o} day of {Month}, {Y}",
+                "the {o} of {Month} {Y}",
+                "the {word} day of {Month}, {Y}",
+                "{Month} {d}, {Y}",
+                "{Month} {d}, {Y}",
+                "{d} {Month}",
+                "{o} {Month} {Y}",
+            )
+        )
+        before = rng.pick(("on ", "on ", "on ", "by ", "since "))
+        pieces = [(before, None), (write(day, form), DATE)]
+    if opens:
+        pieces[0] = (pieces[0][0].capitalize(), None)
+    return tuple(pieces)
 
 
 def time_of_day(rng: Rng) -> str:

@@ -68,6 +68,9 @@ class Names:
     word_first: list[str]
     word_last: list[str]
     nicknames: list[str]
+    foreign_male: list[str]
+    foreign_female: list[str]
+    foreign_last: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,9 @@ class Places:
     streets: list[str]
     foreign_cities: list[str]
     known: list[str]
+    villages: list[str]
+    namesakes: list[str]
+    landmarks: list[str]
 
 
 def _lines(path: Path) -> list[str]:
@@ -135,6 +141,9 @@ def load_names(data: Path, words: dict[str, list[str]], part: str) -> Names:
         word_first=mine(words["word_first"]),
         word_last=mine(words["word_last"]),
         nicknames=mine(words["nicknames"]),
+        foreign_male=mine(words["foreign_male"]),
+        foreign_female=mine(words["foreign_female"]),
+        foreign_last=mine(words["foreign_last"]),
     )
 
 
@@ -164,6 +173,9 @@ def load_places(data: Path, words: dict[str, list[str]], part: str) -> Places:
         sorted(streets),
         [c for c in words["foreign_cities"] if belongs(c, part)],
         [name for name in words["facility"] if belongs(name, part)],
+        [name for name in words["villages"] if belongs(name, part)],
+        [name for name in words["facility_people"] if belongs(name, part)],
+        [name for name in words["known_place"] if belongs(name, part)],
     )
 
 

@@ -26,6 +26,7 @@ from training.phi.generate.scene import Scene, World, write
 from training.phi.generate.slots import slots
 from training.phi.generate.template import Banks, load_banks
 from training.phi.generate.words import load_words
+from training.phi.generate.written import load_written, renumbered
 
 HERE = Path(__file__).resolve().parents[1] / "data"
 MIX = {
@@ -35,20 +36,26 @@ MIX = {
     "table": 4,
     "hl7": 3,
     "question": 14,
+    "question_clean": 6,
     "names": 8,
-    "natural": 11,
-    "dialogue": 3,
+    "natural": 14,
+    "dialogue": 5,
     "talk": 5,
     "clean": 8,
-    "carrier": 8,
+    "jargon": 12,
+    "carrier": 10,
     "obfuscated": 7,
     "aci": 1.5,
     "court": 3,
-    "courtdoc": 2,
+    "courtdoc": 4,
+    "email": 4,
+    "letter": 3,
+    "narr": 6,
     "wikigold": 2,
     "wnut17": 2,
     "btc": 2,
     "piianon": 2,
+    "written": 16,
     "presidio": 1.5,
     "meddocan": 0.5,
 }
@@ -139,6 +146,9 @@ class Generator:
 
     def make(self, kind: str, rng: Rng, identifier: str) -> Document:
         """Return one document of a kind."""
+        if kind == "written":
+            written = renumbered(rng.pick(self._written), rng)
+            return noise.roughened(self._renamed(written, identifier, rng), rng)
         if kind in PUBLIC:
             return self._renamed(rng.pick(self._public[kind]), identifier, rng)
         if kind in {"natural", "carrier", "talk"}:
@@ -154,7 +164,15 @@ class Generator:
         document = write(self._banks, bank, scene).document(identifier, kind)
         if kind == "obfuscated":
             return obfuscate.obfuscated(document, rng, rng.pick((0.5, 0.8, 1.0)))
+        if kind == "dialogue" and rng.chance(0.3):
+            return noise.transcribed(document, rng)
+        if self._part != HELD_OUT and rng.chance(0.03):
+            document = obfuscate.obfuscated(document, rng, rng.pick((0.15, 0.3, 0.6)))
         return noise.roughened(document, rng)
+
+    @cached_property
+    def _written(self) -> list[Document]:
+        return load_written(HERE / "written", self._part)
 
     @cached_property
     def _public(self) -> dict[str, list[Document]]:

@@ -14,8 +14,9 @@ _NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight",
 
 def shaped(rng: Rng, shapes: list[str]) -> str:
     """Return a number in one of the shapes; letters now and then in lower case."""
-    text = rng.shape(rng.pick(shapes))
-    return text.lower() if rng.chance(0.03) else text
+    shape = rng.pick(shapes)
+    text = rng.shape(shape)
+    return text.lower() if rng.chance(0.4 if "&" in shape else 0.03) else text
 
 
 def phone(rng: Rng) -> str:

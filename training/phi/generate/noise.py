@@ -121,6 +121,42 @@ def glued(document: Document, rng: Rng) -> Document:
     return edited(document, edits)
 
 
+FILLERS = (" uh", " um", " like", " you know", " so", " well", " i mean", " okay", " yeah")
+
+
+def transcribed(document: Document, rng: Rng) -> Document:
+    """Return speech as a machine writes it: small letters, few stops, fillers, words said twice."""
+    document = cased(document, upper=False) if rng.chance(0.8) else document
+    edits: list[Edit] = []
+    text, at = document.text, 0
+    covered = _cover(len(text), document.spans)
+    for position, char in enumerate(text[:-1]):
+        if position < at or covered[position]:
+            continue
+        after = text[position + 1]
+        if char in ",.?!;" and after in " \n" and rng.chance(0.9):
+            edits.append((position, position + 1, ""))
+        elif char == " " and after.isalpha() and rng.chance(0.02):
+            edits.append((position, position, rng.pick(FILLERS)))
+        else:
+            continue
+        at = position + 1
+    return edited(document, edits)
+
+
+def marked_up(document: Document, rng: Rng) -> Document:
+    """Return the text as a web page or a mail has it: entities and breaks outside identifiers."""
+    line = rng.pick(("<br>", "<br/>\n", "</p>\n<p>", "\\n", "=0A", "\r\n"))
+    signs = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&quot;", "\n": line}
+    covered = _cover(len(document.text), document.spans)
+    edits = [
+        (at, at + 1, signs[char])
+        for at, char in enumerate(document.text)
+        if char in signs and not covered[at]
+    ]
+    return edited(document, edits)
+
+
 def edited(document: Document, edits: list[Edit]) -> Document:
     """Return the document after the edits."""
     text, spans = rewrite(document.text, document.spans, edits)
@@ -145,8 +181,10 @@ def roughened(document: Document, rng: Rng) -> Document:
         document = split_names(document, rng)
     if rng.chance(0.07):
         document = glued(document, rng)
-    if rng.chance(0.02):
+    if rng.chance(0.03):
         document = scanned(document, rng)
+    if rng.chance(0.01):
+        document = marked_up(document, rng)
     if rng.chance(0.12):
         document = slips(document, rng, rng.pick((0.003, 0.01, 0.02)))
     if rng.chance(0.12):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
+import unicodedata
 from collections.abc import Callable
 
+from training.phi.generate.dates import ORDINALS
 from training.phi.generate.document import Document, Edit, Span
 from training.phi.generate.noise import edited
 from training.phi.generate.rng import Rng
@@ -41,6 +44,97 @@ OCR = {
     "u": "ii",
 }
 SPELT = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NATO = [
+    "alpha",
+    "bravo",
+    "charlie",
+    "delta",
+    "echo",
+    "foxtrot",
+    "golf",
+    "hotel",
+    "india",
+    "juliett",
+    "kilo",
+    "lima",
+    "mike",
+    "november",
+    "oscar",
+    "papa",
+    "quebec",
+    "romeo",
+    "sierra",
+    "tango",
+    "uniform",
+    "victor",
+    "whiskey",
+    "xray",
+    "yankee",
+    "zulu",
+]
+AS_IN = [
+    "apple",
+    "boy",
+    "cat",
+    "dog",
+    "edward",
+    "frank",
+    "george",
+    "henry",
+    "ice",
+    "john",
+    "king",
+    "larry",
+    "mary",
+    "nancy",
+    "ocean",
+    "peter",
+    "queen",
+    "robert",
+    "sam",
+    "tom",
+    "umbrella",
+    "victor",
+    "william",
+    "xray",
+    "yellow",
+    "zebra",
+]
+SMALL_CAPITALS = str.maketrans(
+    "abcdefghijklmnoprstuvwyz",
+    "\u1d00\u0299\u1d04\u1d05\u1d07\ua730\u0262\u029c\u026a\u1d0a\u1d0b\u029f\u1d0d\u0274\u1d0f\u1d18\u0280\ua731\u1d1b\u1d1c\u1d20\u1d21\u028f\u1d22",
+)
+PARTING = (
+    " then ",
+    " and ",
+    ", ",
+    " / ",
+    " ~ ",
+    "...",
+    " \u260e ",
+    "\U0001f4de",
+    " \u2022 ",
+    " \u2192 ",
+    "\u2b50",
+    " (no spaces) ",
+    " uh ",
+    " | ",
+    "__",
+    " pause ",
+)
+TENS = ["-", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+TEENS = [
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
 NUMERIC = frozenset(("PHONE", "SSN", "MRN", "ACCOUNT", "HEALTH_PLAN", "OTHER_ID", "LICENSE"))
 
 
@@ -94,7 +188,7 @@ def _leet(text: str, rng: Rng) -> str:
 
 
 def _spaced(text: str, rng: Rng) -> str:
-    mark = rng.pick((" ", " ", ".", "-", "_", "*"))
+    mark = rng.pick((" ", " ", ".", "-", "_", "*", "/", "|", " . ", " - ", "~", "+"))
     words = text.split() if mark == " " else [text.replace(" ", "")]
     return "   ".join(mark.join(word) for word in words)
 
@@ -115,6 +209,15 @@ def _at_dot(text: str, rng: Rng) -> str:
             ("(at)", "(dot)"),
             (" AT ", " DOT "),
             (" @ ", " . "),
+            (" at ", " period "),
+            (" AT sign ", " DOT "),
+            ("{at}", "{dot}"),
+            ("<at>", "<dot>"),
+            ("_at_", "_dot_"),
+            (" arroba ", " punto "),
+            ("\uff20", "\uff0e"),
+            (" (a) ", " (d) "),
+            ("@NOSPAM.", "."),
             ("[@]", "[.]"),
         )
     )
@@ -169,6 +272,170 @@ def _other_dashes(text: str, rng: Rng) -> str:
     return text.replace("-", dash).replace(" ", space)
 
 
+def _reversed(text: str, _: Rng) -> str:
+    return text[::-1]
+
+
+def _parted(text: str, rng: Rng) -> str:
+    """Return groups of digits or words with words, signs or emoji between them."""
+    groups = re.findall(r"\d{1,4}|[^\W\d_]+", text)
+    if len(groups) < 2:
+        groups = [text[at : at + 3] for at in range(0, len(text), 3)]
+    mark = rng.pick(PARTING)
+    return mark.join(groups)
+
+
+def _keycaps(text: str, _: Rng) -> str:
+    return "".join(c + "\ufe0f\u20e3" if c in "0123456789" else c for c in text)
+
+
+def _marked_up(text: str, rng: Rng) -> str:
+    """Return the text with Markdown or HTML in and about it."""
+    at = rng.between(1, max(1, len(text) - 1))
+    head, tail = text[:at], text[at:]
+    return rng.pick(
+        (
+            f"{head}<b>{tail}</b>",
+            f"<b>{head}</b>{tail}",
+            f"{head}<wbr>{tail}",
+            f"{head}<!-- -->{tail}",
+            f"{head}&shy;{tail}",
+            f"{head}&zwnj;{tail}",
+            f"{head}**{tail}",
+            f"**{head}**{tail}",
+            f"_{head}_{tail}",
+            f"`{text}`",
+            f"~~{head}~~{tail}",
+            f"{head}<br/>{tail}",
+            f"{head}\\{tail}",
+            text.replace(" ", "&nbsp;"),
+            text.replace(" ", "</td><td>"),
+            text.replace(" ", "%20").replace("@", "%40").replace("/", "%2F").replace(":", "%3A"),
+            text.replace(" ", "+"),
+            text.replace("@", "&commat;").replace(".", "&period;").replace("-", "&#8209;"),
+        )
+    )
+
+
+def _escaped(text: str, rng: Rng) -> str:
+    """Return letters as the escapes of programs and mail."""
+    form = rng.pick(("\\u{:04x}", "\\x{:02x}", "&#x{:X};", "={:02X}", "%{:02x}", "U+{:04X} "))
+    share = rng.pick((0.2, 0.5, 1.0))
+    return "".join(
+        form.format(ord(c)) if rng.chance(share) and ord(c) < 256 else c for c in text
+    ).strip()
+
+
+def _broken(text: str, rng: Rng) -> str:
+    """Return a word broken at the end of a line."""
+    spots = [m.start() for m in re.finditer(r"(?<=\w)(?=\w)", text)]
+    if not spots:
+        return text
+    at = rng.pick(spots)
+    return text[:at] + rng.pick(("-\n", "\n", "-\n  ", "\u00ad\n", "- ", "\n> ")) + text[at:]
+
+
+def _joined(text: str, rng: Rng) -> str:
+    """Return words as one: a handle, a tag, a file name."""
+    words = re.findall(r"\w+", text)
+    mark = rng.pick(("_", "", ".", "-", ""))
+    word = mark.join(words)
+    return rng.pick((word.lower(), word, "#" + word, "@" + word.lower(), word.upper()))
+
+
+def _phonetic(text: str, rng: Rng) -> str:
+    """Return a word as the telephone spells it."""
+    if len(text) > 14 or not text.isascii():
+        return _spaced(text, rng)
+    as_in = rng.chance(0.4)
+    words = []
+    for char in text:
+        place = ord(char.lower()) - 97
+        if char.isalpha() and as_in:
+            words.append(f"{char.upper()} {rng.pick(('as in', 'for', 'like'))} {AS_IN[place]}")
+        elif char.isalpha():
+            words.append(NATO[place])
+        elif char.isdigit():
+            words.append(SPELT[int(char)])
+    text = rng.pick((" ", " ", ", ")).join(words)
+    return text.title() if rng.chance(0.3) else text
+
+
+def _small_capitals(text: str, _: Rng) -> str:
+    return text.lower().translate(SMALL_CAPITALS)
+
+
+def _circled(text: str, rng: Rng) -> str:
+    """Return letters in circles, raised or as regional signs."""
+    base = rng.pick((0x24D0, 0x1F130, 0x1F150, 0x1F170))
+
+    def change(char: str) -> str:
+        if base == 0x24D0 and char.isascii() and char.islower():
+            return chr(base + ord(char) - 97)
+        if char.isascii() and char.isalpha():
+            return chr((0x24B6 if base == 0x24D0 else base) + ord(char.upper()) - 65)
+        return chr(0x2460 + ord(char) - 49) if char in "123456789" else char
+
+    return "".join(map(change, text))
+
+
+def _mojibake(text: str, rng: Rng) -> str:
+    """Return what a wrong decoding made of it, or of an accent put on it."""
+    if text.isascii():
+        marks = {
+            "a": "\u00e1",
+            "e": "\u00e9",
+            "i": "\u00ed",
+            "o": "\u00f6",
+            "u": "\u00fc",
+            "n": "\u00f1",
+        }
+        spots = [at for at, char in enumerate(text) if char in marks]
+        if not spots:
+            return text
+        at = rng.pick(spots)
+        text = text[:at] + marks[text[at]] + text[at + 1 :]
+    return text.encode().decode("latin-1").replace("\x83", "\u0192")
+
+
+def _masked(text: str, rng: Rng) -> str:
+    """Return some letters starred out, too few to hide anything."""
+    vowels = rng.chance(0.5)
+    return "".join(
+        "*" if (c in "aeiou" if vowels else c.isalnum() and i % 4 == 2) else c
+        for i, c in enumerate(text)
+    )
+
+
+def _stripped(text: str, _: Rng) -> str:
+    """Return letters without their marks, in an order of their own."""
+    plain = unicodedata.normalize("NFD", text)
+    return "".join(c for c in plain if not unicodedata.combining(c))
+
+
+def _said(number: int) -> str:
+    if number < 10:
+        return SPELT[number]
+    if number < 20:
+        return TEENS[number - 10]
+    if number < 100:
+        return TENS[number // 10] + ("-" + SPELT[number % 10] if number % 10 else "")
+    if 1900 <= number < 2000 and number % 100 > 9:
+        return "nineteen " + _said(number % 100)
+    if 2000 <= number < 2100:
+        rest = number % 100
+        return "two thousand" + (" " + _said(rest) if rest else "")
+    return " ".join(SPELT[int(c)] for c in str(number))
+
+
+def _said_date(text: str, rng: Rng) -> str:
+    """Return a date with its numbers in words."""
+    mark = rng.pick((" slash ", " ", " of ", " dash ", ", "))
+    text = re.sub(r"(\d{1,2})(?:st|nd|rd|th)\b", lambda m: ORDINALS[int(m[1]) % 32 - 1], text)
+    text = re.sub(r"(?<=\d)\s*[/.-]\s*(?=\d)", mark, text)
+    return re.sub(r"\d{1,4}", lambda m: _said(int(m[0])) if rng.chance(0.85) else m[0], text)
+
+
 ANY = (
     _zero_width,
     _zero_width,
@@ -185,9 +452,38 @@ ANY = (
     _bold,
     _accented,
     _other_dashes,
+    _reversed,
+    _marked_up,
+    _marked_up,
+    _escaped,
+    _broken,
+    _broken,
+    _joined,
+    _circled,
 )
-OF_WORDS = (_leet, _leet)
-OF_DIGITS = (_spelt, _spelt, _spelt, _full_width, _half_spelt, _other_dashes)
+OF_WORDS = (
+    _leet,
+    _leet,
+    _phonetic,
+    _small_capitals,
+    _mojibake,
+    _mojibake,
+    _stripped,
+    _broken,
+    _masked,
+)
+OF_DIGITS = (
+    _spelt,
+    _spelt,
+    _spelt,
+    _full_width,
+    _half_spelt,
+    _other_dashes,
+    _parted,
+    _parted,
+    _keycaps,
+    _phonetic,
+)
 OF_ADDRESSES = (_at_dot, _at_dot, _at_dot)
 
 
@@ -211,6 +507,8 @@ def _way(span: Span, text: str, rng: Rng) -> Callable[[str, Rng], str]:
         ways += OF_ADDRESSES * 3
     if span.label in NUMERIC and sum(c.isdigit() for c in text) > 3:
         ways += OF_DIGITS * 2
+    if span.label == "DATE":
+        ways += [_said_date] * 6
     if span.label in {"NAME", "LOCATION"}:
         ways += OF_WORDS * 2
     return rng.pick(ways)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from training.phi.generate.document import SOFT, Piece
@@ -160,6 +161,8 @@ def surname(rng: Rng, names: Names, hard: float) -> str:
         return rng.pick(names.surnames)
     if roll < 0.75:
         return rng.pick(names.rare_surnames)
+    if roll < 0.83:
+        return rng.pick(names.foreign_last)
     return rng.pick(names.by_origin[rng.pick(tuple(names.by_origin))])
 
 
@@ -177,6 +180,8 @@ def first_name(rng: Rng, names: Names, sex: str, hard: float) -> str:
         return rng.pick(LETTERS) + rng.pick((".", "."))
     if roll < 0.85:
         return rng.pick(names.male if sex == "m" else names.female)
+    if roll < 0.91:
+        return rng.pick(names.foreign_male if sex == "m" else names.foreign_female)
     return rng.pick(names.world_first)
 
 
@@ -193,6 +198,34 @@ def person(rng: Rng, names: Names, hard: float = 0.15, last: str = "") -> Person
     suffix = rng.pick(SUFFIXES) if sex == "m" and rng.chance(0.05) else ""
     nickname = rng.pick(names.nicknames) if rng.chance(0.3) else ""
     return Person(sex, first, middle, last or surname(rng, names, hard), suffix, nickname)
+
+
+def foreigner(rng: Rng, names: Names, last: str = "") -> Person:
+    """Return somebody with a name of anywhere, at times of two given names or two surnames."""
+    sex = "m" if rng.chance(0.55) else "f"
+
+    def given() -> str:
+        roll = rng.random()
+        if roll < 0.75:
+            return rng.pick(names.foreign_male if sex == "m" else names.foreign_female)
+        return first_name(rng, names, sex, 0.1)
+
+    def family() -> str:
+        roll = rng.random()
+        if roll < 0.6:
+            return rng.pick(names.foreign_last)
+        return rng.pick(names.by_origin[rng.pick(tuple(names.by_origin))])
+
+    roll = rng.random()
+    if not last:
+        last = family()
+        if roll < 0.08:
+            last += rng.pick(("-", " ")) + family()
+        elif roll < 0.14:
+            particle = rng.pick(PARTICLES[rng.pick(tuple(PARTICLES))])
+            last = particle + ("" if particle[-1] in "'- c" else " ") + last
+    middle = given() if rng.chance(0.2) else ""
+    return Person(sex, given(), middle, last)
 
 
 def full(rng: Rng, who: Person) -> str:
@@ -270,5 +303,43 @@ def spelled(rng: Rng, who: Person) -> str:
 
 def in_court(rng: Rng, who: Person, *, short: bool = False) -> str:
     """Return a name as judgments write it; there the gold counts the title as part of it."""
-    title = "Mr" if who.sex == "m" else rng.pick(("Ms", "Mrs", "Ms"))
-    return f"{title} {who.first[:1]}. {who.last}" if short else f"{title} {who.first} {who.last}"
+    title = _court_title(rng, who)
+    if not short:
+        middle = f" {who.middle}" if who.middle and rng.chance(0.7) else ""
+        return f"{title}{who.first}{middle} {who.last}"
+    return f"{title}{_initial(rng, who)} {who.last}"
+
+
+def _court_title(rng: Rng, who: Person) -> str:
+    roll = rng.random()
+    if roll < 0.1:
+        return ""
+    if roll < 0.14:
+        return rng.pick(("Dr ", "Dr. ", "Prof. ", "Judge ", "Justice ", "Sir ", "Me ", "Adv. "))
+    title = "Mr" if who.sex == "m" else rng.pick(("Ms", "Mrs", "Ms", "Mrs", "Miss"))
+    return title + rng.pick((" ", " ", " ", " ", ". ", "\u00a0"))
+
+
+def _initial(rng: Rng, who: Person) -> str:
+    parts = [part for part in re.split(r"[ -]", who.first) if part]
+    first = (rng.pick(("-", ".-")) if "-" in who.first else ".").join(p[0] for p in parts) + "."
+    if who.middle or rng.chance(0.15):
+        first += rng.pick(("", " ")) + (who.middle[:1] or rng.pick(LETTERS)) + "."
+    return first
+
+
+def short(rng: Rng, who: Person) -> str:
+    """Return initials and surname."""
+    return f"{_initial(rng, who)} {who.last}"
+
+
+def in_court_last(rng: Rng, who: Person) -> str:
+    """Return title and surname, as judgments refer back to somebody."""
+    return _court_title(rng, who) + who.last
+
+
+def anonymous(rng: Rng, who: Person) -> str:
+    """Return the letters that stand for somebody whom a judgment does not name."""
+    letters = rng.pick((who.initials, who.initials[:1], who.first[:1] + who.last[:1]))
+    dotted = ".".join(letters) + rng.pick((".", ".", "."))
+    return rng.pick(("", "", _court_title(rng, who))) + dotted

@@ -44,7 +44,7 @@ def renamed(document: Document, world: World, rng: Rng) -> Document:
         if span.ignore or not text:
             continue
         if span.label == "NAME":
-            new = _name(text, known, world, rng)
+            new = _name(text, known, world, rng, foreign=document.kind == "court")
         elif span.label == "DATE":
             new = _date(text, rng)
         elif span.label == "OTHER_ID" and _NUMBER.fullmatch(text):
@@ -58,7 +58,9 @@ def renamed(document: Document, world: World, rng: Rng) -> Document:
     return edited(document, edits)
 
 
-def _name(text: str, known: dict[str, str], world: World, rng: Rng) -> str:
+def _name(
+    text: str, known: dict[str, str], world: World, rng: Rng, *, foreign: bool = False
+) -> str:
     words = text.split(" ")
     if len(words) > 4 or not all(
         re.fullmatch(r"[^\W\d_]+(?:[-'\u2019.][^\W\d_]*)?", word) for word in words
@@ -75,20 +77,22 @@ def _name(text: str, known: dict[str, str], world: World, rng: Rng) -> str:
                 world,
                 rng,
                 last=number == len(words) - 1 and (len(words) > 1 or rng.chance(0.4)),
+                foreign=foreign and rng.chance(0.6),
             )
         out.append(known[word])
     return " ".join(out)
 
 
-def _word(word: str, world: World, rng: Rng, *, last: bool) -> str:
+def _word(word: str, world: World, rng: Rng, *, last: bool, foreign: bool) -> str:
     if _INITIAL.fullmatch(word):
         return rng.pick("ABCDEFGHIJKLMNOPRSTVWYZ") + word[1:]
     sex = rng.pick("mf")
-    new = (
-        people.surname(rng, world.names, 0.2)
-        if last
-        else people.first_name(rng, world.names, sex, 0.15)
-    )
+    names = world.names
+    if foreign:
+        given = names.foreign_male if sex == "m" else names.foreign_female
+        new = rng.pick(names.foreign_last if last else given)
+    else:
+        new = people.surname(rng, names, 0.2) if last else people.first_name(rng, names, sex, 0.15)
     return (
         new.lower() if word.islower() else new.upper() if word.isupper() and len(word) > 2 else new
     )
@@ -103,6 +107,8 @@ def _date(text: str, rng: Rng) -> str:
 
 
 def _city(world: World, rng: Rng) -> str:
+    if rng.chance(0.4):
+        return rng.pick(world.places.villages)
     return (
         rng.pick(world.places.foreign_cities)
         if rng.chance(0.5)

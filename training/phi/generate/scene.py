@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 
-from training.phi.generate import dates, people, places
+from training.phi.generate import dates, people, places, sites
 from training.phi.generate.document import Draft
 from training.phi.generate.gazetteer import Names, Places
 from training.phi.generate.people import Person
@@ -64,7 +65,32 @@ class Scene:
         self.seen = dates.some_day(rng, 2005)
         self.form = rng.pick(dates.FULL)
         self.speakers = rng.pick(SPEAKERS)
-        self.hospital = places.facility(rng, world.names, world.places)
+        self.hospital = self.facility()
+
+    def facility(self) -> str:
+        """Return the name of a hospital, home or clinic, now and then one abroad."""
+        if self.rng.chance(0.08):
+            return self.site("hospital")
+        return places.facility(self.rng, self.world.names, self.world.places)
+
+    def site(self, kind: str) -> str:
+        """Return the name of a place of some kind."""
+        return sites.named(kind, self.rng, self.world.names, self.world.places)
+
+    @cached_property
+    def applicant(self) -> Person:
+        """The one whom a judgment is about."""
+        return self.stranger() if self.rng.chance(0.8) else self.patient
+
+    @cached_property
+    def opponent(self) -> Person:
+        """The other one, at times of the same family."""
+        last = self.applicant.last if self.rng.chance(0.35) else ""
+        return people.foreigner(self.rng, self.world.names, last)
+
+    def stranger(self) -> Person:
+        """Return somebody with a name of anywhere."""
+        return people.foreigner(self.rng, self.world.names)
 
     def _age(self) -> int:
         roll = self.rng.random()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections.abc import Callable
 
-from training.phi.generate import dates, identifiers, numbers, people, places
+from training.phi.generate import dates, identifiers, numbers, people, places, sites
 from training.phi.generate.document import IGNORE, SOFT, Value
-from training.phi.generate.gazetteer import FULL, HELD_OUT
+from training.phi.generate.gazetteer import FULL, HELD_OUT, belongs
 from training.phi.generate.identifiers import SHAPES
 from training.phi.generate.people import NAME, Person
 from training.phi.generate.places import LOCATION
+from training.phi.generate.rng import LETTERS
 from training.phi.generate.scene import Scene
 from training.phi.generate.template import Slot
+from training.phi.generate.words import DATA, load_words
 
 LIST_SLOTS = (
     "drug",
@@ -31,8 +35,25 @@ LIST_SLOTS = (
     "verb",
     "role",
     "plain",
+    "bug",
+    "trial",
+    "guideline",
+    "language",
+    "religion",
+    "food",
+    "breed",
+    "team",
+    "vaccine",
+    "dept",
+    "stain",
+    "regimen",
+    "scale",
+    "assay",
+    "variant",
+    "software",
+    "form",
 )
-IGNORED_SLOTS = ("holiday", "season", "org", "insurer")
+IGNORED_SLOTS = ("holiday", "season", "org", "insurer", "cred")
 SHAPED = {
     "mrn": ("MRN", SHAPES["mrn"]),
     "plan": ("HEALTH_PLAN", SHAPES["plan"]),
@@ -50,6 +71,8 @@ SHAPED = {
     "spec": ("OTHER_ID", SHAPES["specimen"]),
     "other": ("OTHER_ID", SHAPES["other"]),
     "ssn": ("SSN", SHAPES["ssn"]),
+    "docket": ("OTHER_ID", SHAPES["docket"]),
+    "citation": ("OTHER_ID", SHAPES["citation"]),
     "pager": ("PHONE", SHAPES["pager"]),
 }
 
@@ -96,6 +119,9 @@ def _person_slots(prefix: str, who: str) -> dict[str, Slot]:
         f"{prefix}.spelled": name(people.spelled),
         f"{prefix}.court": name(people.in_court),
         f"{prefix}.courtinit": name(lambda rng, p: people.in_court(rng, p, short=True)),
+        f"{prefix}.courtlast": name(people.in_court_last),
+        f"{prefix}.anon": name(people.anonymous),
+        f"{prefix}.short": name(people.short),
         f"{prefix}.email.spoken": lambda scene: (
             (
                 identifiers.spoken_email(identifiers.email(scene.rng, get(scene))),
@@ -161,17 +187,46 @@ def _aged(scene: Scene) -> Value:
 def _old(scene: Scene) -> Value:
     """Return an age of 90 or over, of somebody."""
     age = scene.rng.between(90, 106)
-    word = {
-        90: "ninety",
-        91: "ninety-one",
-        92: "ninety two",
-        95: "ninety-five",
-        99: "ninety-nine",
-        100: "one hundred",
-    }
-    if age in word and scene.rng.chance(0.4):
-        return ((word[age], "AGE"),)
-    return ((str(age), "AGE"),)
+    return ((_age_words(scene, age) if scene.rng.chance(0.15) else str(age), "AGE"),)
+
+
+def _old_words(change: Callable[[str], str]) -> Slot:
+    """Return what writes an age of 90 or over in words: ninety-three."""
+    return lambda scene: ((change(_age_words(scene, scene.rng.between(90, 106))), "AGE"),)
+
+
+def _young_words(scene: Scene) -> Value:
+    return _age_words(scene, scene.rng.between(21, 89))
+
+
+def _old_ordinal(scene: Scene) -> Value:
+    """Return a birthday or a year of life above 90: 94th, ninety-fourth."""
+    age, units = scene.rng.between(90, 106), dates.ORDINALS[:9]
+    words = {90: "ninetieth", 100: scene.rng.pick(("hundredth", "one hundredth", "centennial"))}
+    words |= {91 + at: f"ninety{scene.rng.pick('-- ')}{unit}" for at, unit in enumerate(units)}
+    suffix = {91: "st", 92: "nd", 93: "rd", 101: "st", 102: "nd", 103: "rd"}.get(age, "th")
+    written = words.get(age, f"{age}{suffix}") if scene.rng.chance(0.5) else f"{age}{suffix}"
+    return ((written, "AGE"),)
+
+
+def _nineties(scene: Scene) -> Value:
+    """Return a decade of life above 89: nineties, 90s, early 90's."""
+    before = scene.rng.pick(("", "", "", "early ", "mid-", "mid ", "late ", "upper "))
+    decade = scene.rng.pick(("nineties", "nineties", "90s", "90s", "90's", "90\u2019s", "Nineties"))
+    return ((before, None), (decade, "AGE"))
+
+
+def _age_words(scene: Scene, age: int) -> str:
+    """Return an age in words, with a hyphen or without."""
+    units = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    tens = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+    hyphen = scene.rng.pick("--- ")
+    if age < 100:
+        return f"{tens[age // 10 - 2]}{hyphen}{units[age % 10]}".rstrip("- ")
+    hundred = scene.rng.pick(("one hundred", "a hundred", "one-hundred", "one hundred"))
+    if age == 100:
+        return hundred
+    return f"{hundred} {scene.rng.pick(('and ', 'and ', ''))}{units[age % 100]}"
 
 
 def _young(scene: Scene) -> Value:
@@ -204,10 +259,37 @@ def _address_lines(scene: Scene) -> Value:
 
 def _facility(scene: Scene) -> Value:
     own = scene.rng.chance(0.5)
-    name = (
-        scene.hospital if own else places.facility(scene.rng, scene.world.names, scene.world.places)
-    )
-    return ((name, LOCATION),)
+    return ((scene.hospital if own else scene.facility(), LOCATION),)
+
+
+def _born(scene: Scene) -> Value:
+    """Return when somebody was born, as judgments say it: a day, or a year alone."""
+    day = dates.birth_day(scene.rng, scene.rng.between(3, 88))
+    if scene.rng.chance(0.3):
+        return f"in {day.year}"
+    form = scene.rng.pick(("{d} {Month} {Y}",) * 4 + ("{Month} {d}, {Y}", "{o} {Month} {Y}"))
+    return (("on ", None), (dates.write(day, form), "DATE"))
+
+
+def _site(kind: str) -> Slot:
+    return lambda scene: ((scene.site(kind), LOCATION),)
+
+
+def _street(scene: Scene) -> Value:
+    if scene.rng.chance(0.06):
+        return ((scene.site("street"), LOCATION),)
+    return ((places.street(scene.rng, scene.world.names, scene.world.places), LOCATION),)
+
+
+def _address(scene: Scene) -> Value:
+    if scene.rng.chance(0.05):
+        return _far_address(scene)
+    return places.address(scene.rng, scene.world.names, scene.world.places)
+
+
+def _far_address(scene: Scene) -> Value:
+    country = scene.rng.pick(scene.world.words["country"])
+    return sites.address(scene.rng, scene.world.names, scene.world.places, country)
 
 
 def _word_slot(section: str, *, ignore: bool) -> Slot:
@@ -218,6 +300,28 @@ def _word_slot(section: str, *, ignore: bool) -> Slot:
 
 def _shaped(label: str, shapes: list[str]) -> Slot:
     return lambda scene: ((identifiers.shaped(scene.rng, shapes), label),)
+
+
+_MARKED = re.compile(r"\[([^]]+)\]")
+
+
+def _pairs(part: str) -> Slot:
+    """Return sentences where one word is a name and a word: `[Rose]'s pressure rose`."""
+    written: list[tuple[tuple[str, str | None], ...]] = []
+    for text in load_words(DATA / "words.txt")["pair"]:
+        if belongs(_MARKED.findall(text)[0], part):
+            pieces = _MARKED.split(text)
+            written.append(
+                tuple((piece, NAME if at % 2 else None) for at, piece in enumerate(pieces) if piece)
+            )
+    return lambda scene: scene.rng.pick(written)
+
+
+def _word_name(scene: Scene) -> str:
+    """Return a name of which both parts are words too, or one is."""
+    names, rng = scene.world.names, scene.rng
+    first = rng.pick(names.word_first if rng.chance(0.7) else names.female + names.male)
+    return f"{first} {rng.pick(names.word_last if rng.chance(0.7) else names.surnames)}"
 
 
 def _hl7_date(scene: Scene) -> Value:
@@ -238,6 +342,9 @@ def slots(part: str = FULL) -> dict[str, Slot]:
         ("doc", "clinician"),
         ("rel", "relative"),
         ("who", "other"),
+        ("app", "applicant"),
+        ("opp", "opponent"),
+        ("fgn", "stranger"),
     ):
         found |= _person_slots(prefix, who)
     for name, (label, shapes) in SHAPED.items():
@@ -247,9 +354,19 @@ def slots(part: str = FULL) -> dict[str, Slot]:
     for section in IGNORED_SLOTS:
         found[section] = _word_slot(section, ignore=True)
     return found | {
+        "pair": _pairs(part),
         "age": _age,
         "aged": _aged,
         "old": _old,
+        "old.words": _old_words(str),
+        "Old.words": _old_words(str.capitalize),
+        "OLD.words": _old_words(str.upper),
+        "old.ord": _old_ordinal,
+        "nineties": _nineties,
+        "young.words": _young_words,
+        "uuid": lambda s: (
+            (s.rng.shape("&&&&&&&&-&&&&-4&&&-A&&&-&&&&&&&&&&&&").lower(), "OTHER_ID"),
+        ),
         "young": _young,
         "sex": _sex,
         "he": _he("he", "she"),
@@ -262,6 +379,10 @@ def slots(part: str = FULL) -> dict[str, Slot]:
         "date.short": lambda s: dates.day_month(s.rng, s.day()),
         "date.month": lambda s: ((dates.write(s.day(), s.rng.pick(dates.MONTH_YEAR)), "DATE"),),
         "month": lambda s: ((dates.write(s.day(), s.rng.pick(dates.MONTH)), "DATE"),),
+        "md": lambda s: (
+            (dates.write(s.day(), s.rng.pick(("{m}/{d}",) * 6 + ("{m}-{d}", "{mm}/{dd}"))), "DATE"),
+        ),
+        "md.list": lambda s: dates.day_list(s.rng, s.day()),
         "date.range": lambda s: dates.date_range(s.rng, s.day()),
         "date.hl7": _hl7_date,
         "dob": lambda s: dates.full_date(s.rng, s.born, s.date_form()),
@@ -271,8 +392,20 @@ def slots(part: str = FULL) -> dict[str, Slot]:
         "weekday": lambda s: s.rng.pick(dates.DAYS + dates.DAYS_SHORT),
         "time": lambda s: dates.time_of_day(s.rng),
         "ago": lambda s: dates.relative(s.rng),
-        "street": lambda s: ((places.street(s.rng, s.world.names, s.world.places), LOCATION),),
-        "addr": lambda s: places.address(s.rng, s.world.names, s.world.places),
+        "street": _street,
+        "addr": _address,
+        "farstreet": _site("street"),
+        "faraddr": _far_address,
+        "farfac": _site("hospital"),
+        "prison": _site("prison"),
+        "school": _site("school"),
+        "uni": _site("university"),
+        "base": _site("base"),
+        "airport": _site("airport"),
+        "hood": _site("hood"),
+        "ward": _site("ward"),
+        "worksite": _site("worksite"),
+        "town": lambda s: ((sites.town(s.rng, s.world.names, s.world.places), LOCATION),),
         "addr.lines": _address_lines,
         "city": lambda s: ((s.rng.pick(s.world.places.cities)[0], LOCATION),),
         "citystate": lambda s: places.city_state(s.rng, s.world.places),
@@ -302,7 +435,14 @@ def slots(part: str = FULL) -> dict[str, Slot]:
         "room": lambda s: ((s.rng.shape(s.rng.pick(ROOMS)), IGNORE),),
         "lot": lambda s: ((s.rng.shape(s.rng.pick(LOTS)), IGNORE),),
         "courtno": lambda s: (
-            (s.rng.shape(s.rng.pick(("#####/##", "####/##", "#####/0#"))), "OTHER_ID"),
+            (
+                s.rng.shape(
+                    s.rng.pick(
+                        ("#####/##", "####/##", "#####/0#", "#####/1#", "###/##", "#####/2#")
+                    )
+                ),
+                "OTHER_ID",
+            ),
         ),
         "date.long": lambda s: (
             (
@@ -313,6 +453,10 @@ def slots(part: str = FULL) -> dict[str, Slot]:
                 "DATE",
             ),
         ),
+        "date.court": lambda s: dates.formal(s.rng, s.day()),
+        "born.court": _born,
+        "Date.court": lambda s: dates.formal(s.rng, s.day(), opens=True),
+        "law": lambda s: s.rng.shape(s.rng.pick(SHAPES["statute"])),
         "phone.spoken": lambda s: (
             (
                 identifiers.spoken(
@@ -331,6 +475,25 @@ def slots(part: str = FULL) -> dict[str, Slot]:
         "G": lambda s: s.speakers[1],
         "D2": lambda s: "\n" + s.speakers[0],
         "P2": lambda s: "\n" + s.speakers[1],
+        "word.first": lambda s: ((s.rng.pick(s.world.names.word_first), NAME),),
+        "word.last": lambda s: ((s.rng.pick(s.world.names.word_last), NAME),),
+        "word.firstlower": lambda s: ((s.rng.pick(s.world.names.word_first).lower(), NAME),),
+        "word.lastlower": lambda s: ((s.rng.pick(s.world.names.word_last).lower(), NAME),),
+        "word.full": lambda s: ((_word_name(s), NAME),),
+        "hard.last": lambda s: ((people.surname(s.rng, s.world.names, 1.0), NAME),),
+        "hard": lambda s: ((people.full(s.rng, people.person(s.rng, s.world.names, 1.0)), NAME),),
+        "letter": lambda s: ((s.rng.pick(LETTERS), NAME),),
+        "init": lambda s: ((numbers.staff_initials(s.rng), NAME),),
+        "med": lambda s: numbers.medication(s.rng, s.world.words["drug"]),
+        "panel": lambda s: numbers.panel(s.rng),
+        "hhmm": lambda s: f"{s.rng.below(24):02}{s.rng.below(60):02}",
+        "freq": lambda s: numbers.visit_frequency(s.rng),
+        "clocks": lambda s: numbers.clock_range(s.rng),
+        "trials": lambda s: numbers.trials(s.rng),
+        "ref": lambda s: numbers.reference_range(s.rng),
+        "rx": lambda s: numbers.refraction(s.rng),
+        "vent": lambda s: numbers.ventilator(s.rng),
+        "model": lambda s: numbers.model(s.rng),
         "n": lambda s: str(s.rng.between(1, 12)),
         "nn": lambda s: str(s.rng.between(13, 99)),
     }

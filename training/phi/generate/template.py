@@ -3,15 +3,20 @@ r"""Templates: text with slots `{pt.full}`, choices `{a|b|}` and parts from othe
 A choice may hold slots and choices; an option that is a slot's name is that slot. `{>bank:n}`
 writes n templates of a bank joined by a space, `{>bank:n:nl}` by a line break; `{>bank:1-4}`
 between one and four. `\{` is a brace.
+
+`{4..18}` is a whole number between, `{0.5..2.4}` one with as many decimals. `{=##-@}` is text in a
+shape (# a digit, @ a capital, % a small letter, & a hex digit) that is not PHI, `{NAME=%%%}` one
+that is of that label, `{~=######}` one that counts for nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from training.phi.generate.document import Draft, Value
+from training.phi.generate.document import IGNORE, LABELS, Draft, Value
 from training.phi.generate.gazetteer import FULL, HELD_OUT
 from training.phi.generate.rng import Rng
 
@@ -24,6 +29,9 @@ class Scene(Protocol):
 
 Slot = Callable[..., Value]
 Node = Callable[[Scene, Draft], None]
+
+
+_BETWEEN = re.compile(r"(\d+(?:\.(\d+))?)\.\.(\d+(?:\.\d+)?)")
 
 
 class TemplateError(ValueError):
@@ -97,7 +105,7 @@ class Banks:
         return (self._part(name[1:]) if name[:1] == ">" else self._slot(name)), at + 1
 
     def _slot(self, name: str) -> Node:
-        slot = self._slots.get(name)
+        slot = self._slots.get(name) or _number(name) or _shape(name)
         if slot is None:
             raise TemplateError(f"no slot {name!r}")
         return lambda scene, draft: draft.value(slot(scene))
@@ -119,6 +127,27 @@ class Banks:
                 scene.rng.pick(nodes)(scene, draft)
 
         return write
+
+
+def _number(name: str) -> Slot | None:
+    """Return what writes a number between two."""
+    match = _BETWEEN.fullmatch(name)
+    if match is None:
+        return None
+    places = len(match[2] or "")
+    low, high = (round(float(end) * 10**places) for end in (match[1], match[3]))
+    return lambda scene: f"{scene.rng.between(low, high) / 10**places:.{places}f}"
+
+
+def _shape(name: str) -> Slot | None:
+    """Return what writes a shape, with a label or without one."""
+    label, given, shape = name.partition("=")
+    if not given or label not in ("", "~", *LABELS):
+        return None
+    if not label:
+        return lambda scene: scene.rng.shape(shape)
+    kind = IGNORE if label == "~" else label
+    return lambda scene: ((scene.rng.shape(shape), kind),)
 
 
 def _literal(text: str) -> Node:

@@ -25,9 +25,11 @@ from wardgate.types import Deidentified
 
 Item = tuple[int, bytes | None]
 """A number to name it by, counted from 1, and its bytes; None where it is too long to be read."""
+NOT_UTF8 = Broken("not-utf8", "not UTF-8")
 NO_PATIENT = Broken("no-patient", "it does not say whose it is")
 TEXT_CHARS = 1 << 20
 """Longest text, code points: the detector takes hundreds of times as much memory."""
+STRAY_RETURN = Broken("stray-return", "a carriage return outside quotes ends no line")
 TOO_LONG = Broken("text-too-long", f"a text of more than {TEXT_CHARS:,} characters")
 
 
@@ -115,7 +117,7 @@ class Record:
         try:
             text = field.decode()
         except UnicodeDecodeError:
-            raise Broken("not-utf8", "not UTF-8") from None
+            raise NOT_UTF8 from None
         return text[1:-1].replace('""', '"') if text[:1] == '"' else text
 
     def _field(self, text: str, *, quoted: bool) -> bytes:
@@ -133,15 +135,20 @@ def _bounded(text: str) -> str:
 def split(record: bytes, delimiter: str) -> list[bytes]:
     """Return the fields of a record as they stand, quotes included (RFC 4180 §2).
 
-    Raises Broken where a quoted field does not end at a delimiter.
+    Raises Broken where a quoted field does not end at a delimiter, or where a carriage return
+    stands outside quotes: programs that take it for the end of a line would read other records.
     """
     if b'"' not in record:
+        if b"\r" in record:
+            raise STRAY_RETURN
         return record.split(delimiter.encode())
     pattern, fields, at = _field_pattern(delimiter), [], 0
     while True:
         match = pattern.match(record, at)
         if match is None:
             raise Broken("bad-quoting", "a quoted field does not end where it should")
+        if b"\r" in match[1] and match[1][:1] != b'"':
+            raise STRAY_RETURN
         fields.append(match[1])
         at = match.end()
         if not match[2]:
@@ -158,7 +165,7 @@ def _field_pattern(delimiter: str) -> re.Pattern[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The text cells of one row of a table, None where there is none."""
+    """The text cells of one row of a table: None where there is none, bytes for what is no text."""
 
     patient: bool = False
     """Whether one cell more stands before them, which names the patient."""
@@ -177,6 +184,8 @@ class Cells:
             if cell is None:
                 cells.append(None)
                 continue
+            if isinstance(cell, bytes):
+                raise NOT_UTF8
             clean = detect(_bounded(cell), patient=patient)
             found.update(clean.counts)
             cells.append(clean.text)
@@ -204,7 +213,7 @@ class TextFile:
         try:
             text = raw.decode()
         except UnicodeDecodeError:
-            raise Broken("not-utf8", "not UTF-8") from None
+            raise NOT_UTF8 from None
         if "\0" in text:
             raise Broken("not-text", "a binary file")
         found = detect(_bounded(text))

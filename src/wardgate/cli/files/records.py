@@ -85,8 +85,14 @@ def form(
     """
     if first is None:
         raise Refused("The first record of IN is too long.")
+    body = first.removeprefix(_BOM).rstrip(b"\r\n")
+    if header and (b"\n" in body or b"\r" in body):  # it is copied as it is, and may hold anything
+        raise Refused(
+            "The header of IN goes over more than one line. Lines must end with a line feed; where "
+            "a name holds a line break, give --no-header and the columns' numbers."
+        )
     try:
-        fields = split(first.removeprefix(_BOM).rstrip(b"\r\n"), delimiter)
+        fields = split(body, delimiter)
         names = [field.decode().strip().strip('"').replace('""', '"') for field in fields]
     except (Broken, UnicodeDecodeError):
         raise Refused("The first record of IN is not CSV in UTF-8.") from None

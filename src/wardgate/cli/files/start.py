@@ -24,7 +24,7 @@ from wardgate.cli.files.job import Job
 from wardgate.cli.files.source import STANDARD, LineSource, Source, opened
 from wardgate.cli.files.stream import Stream
 from wardgate.cli.files.table import Table
-from wardgate.cli.journal import Journal, Refused, Stopped, Tally
+from wardgate.cli.journal import Journal, Refused, Stopped, Tally, drafts, start_over
 from wardgate.cli.jsonl import Lines, check_distinct, dump
 from wardgate.cli.progress import Progress
 from wardgate.deid.policy import Policy
@@ -92,7 +92,8 @@ def parquet(files: Files, *, columns: Sequence[str]) -> None:
     part = _beside(files.target, ".part")
     with ExitStack() as stack:
         table = Table(files.source, columns, stack, patient=files.patient)
-        check_distinct(files.source, files.target)
+        errors = files.errors or _beside(files.target, ".errors")
+        check_distinct(files.source, files.target, _beside(files.target, ".new"), errors, part)
         there = files.target.exists() and not _journal(part).exists()
         if there and not files.overwrite:
             raise Refused(f"{files.target} is there already. Name another, or give --overwrite.")
@@ -137,9 +138,9 @@ def _run(
         sink: Journal | Stream = Stream(errors)
     else:
         assert errors is not None
-        check_distinct(files.source, target, errors, _journal(target))
+        check_distinct(files.source, target, errors, *drafts(target))
         if files.overwrite:
-            _start_over(target, errors)
+            start_over(target, errors)
         places = {"source", "target"}  # of a folder: it may be moved
         job = {
             "size of IN": source.size,
@@ -176,16 +177,6 @@ def _run(
         click.echo(f"Stopped.{again}", err=True)
         raise click.Abort from None
     _report(sink.tally, unit, files.choice.policy, streamed=streamed)
-
-
-def _start_over(*files: Path) -> None:
-    """Remove what an earlier job wrote."""
-    for file in files:
-        for each in (file, _journal(file)):
-            try:
-                each.unlink(missing_ok=True)
-            except OSError as error:
-                raise click.ClickException(f"{each}: {error.strerror}.") from None
 
 
 def _journal(path: Path) -> Path:

@@ -136,10 +136,7 @@ class Table:
     def _cut(self, batch: pa.RecordBatch, done: int) -> Iterator[Chunk]:
         """Cut a batch into chunks; `done` rows stand before it."""
         names = self._columns if self._patient is None else (self._patient, *self._columns)
-        read = [batch.column(name).to_pylist() for name in names]
-        if self._patient is not None:
-            read[0] = [None if value is None else str(value) for value in read[0]]
-        cells = zip(*read, strict=True)
+        cells = zip(*[self._texts(batch.column(name)) for name in names], strict=True)
         items: list[Item] = []
         begun, size = 0, 0
         for at, row in enumerate(cells, 1):
@@ -151,6 +148,16 @@ class Table:
                 place = Place(done + at, done + at)
                 yield Chunk(items, place, batch.slice(begun, at - begun))
                 items, begun, size = [], at, 0
+
+    def _texts(self, column: pa.Array) -> list[str | bytes | None]:
+        """Return the values of a column as text; no bytes at all where one is not UTF-8."""
+        try:
+            return [None if value is None else str(value) for value in column.to_pylist()]
+        except UnicodeDecodeError:
+            if self._pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            raw = column.cast(self._pa.large_binary()).to_pylist()
+            return [None if value is None else _decoded(value) for value in raw]
 
     def _schema(self, schema: pa.Schema) -> pa.Schema:
         types = self._pa.types
@@ -178,6 +185,13 @@ class Table:
             if said == "uncompressed":
                 return "none"
         return "zstd"
+
+
+def _decoded(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return b""
 
 
 def _groups(pa: Any, rows: BinaryIO) -> Iterator[pa.Table]:

@@ -3,6 +3,9 @@
 The requests of one call may have different lengths: those of one shape run together, small ones
 first, and each request gets exactly its own rows back. Triton has checked names, types and ranks,
 the gateway checks what comes back; here nothing is checked twice. No message quotes a value.
+
+Until the first row that is none of the warm-up's, the process goes last (`Aside`): loading and
+warming up take seconds of processor time, which the models that serve would wait for.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import os
 import resource
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,16 +24,87 @@ from typing import Any
 # where Triton runs from a wheel; in NVIDIA's container they are installed where Python looks.
 sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(":") if folder]
 
+_STUB = "triton_python_backend_stub"
+"""The program that runs this file inside Triton."""
+_NICE = 10
+_IDLE_SECONDS = 60.0
+_NICE_TO_ZERO = 20
+"""RLIMIT_NICE from which a thread may come back to nice 0 (getrlimit(2))."""
+_CAP_SYS_NICE = 23
+"""linux/capability.h"""
+
+
+class Aside:
+    """Lets all other processes go first, until `end`.
+
+    SCHED_IDLE (sched(7)) gives way at once; a mere nice value lets a thread finish its slice first,
+    of some milliseconds, and every step of a model that serves would wait for that. Under full load
+    an idle thread hardly runs, so after a while a nice value takes its place. Coming back takes a
+    right; without it the process keeps to half of the cores instead.
+    """
+
+    def __init__(self) -> None:
+        self.cores = sorted(os.sched_getaffinity(0))
+        """Those that are there when it has ended."""
+        self._may = may_come_back()
+        self._ended = False
+        if self._may:
+            _each_thread(lambda thread: _set(thread, os.SCHED_IDLE, _NICE))
+            timer = threading.Timer(_IDLE_SECONDS, self.busier)
+            timer.daemon = True
+            timer.start()
+        else:
+            half = self.cores[: max(1, len(self.cores) // 2)]
+            _each_thread(lambda thread: os.sched_setaffinity(thread, half))
+
+    def end(self) -> None:
+        """Be as any other process from now on, with all threads there are."""
+        self._ended = True
+        if self._may:
+            _each_thread(lambda thread: _set(thread, os.SCHED_OTHER, 0))
+        else:
+            _each_thread(lambda thread: os.sched_setaffinity(thread, self.cores))
+
+    def busier(self) -> None:
+        """Take a nice value in the place of the idle policy."""
+        if not self._ended:
+            _each_thread(lambda thread: _set(thread, os.SCHED_OTHER, _NICE))
+        if self._ended:  # meanwhile
+            self.end()
+
+
+def may_come_back() -> bool:
+    """Whether this process may raise its priority again."""
+    if resource.getrlimit(resource.RLIMIT_NICE)[0] >= _NICE_TO_ZERO:
+        return True
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_NICE & 1)
+    return False
+
+
+def _set(thread: int, policy: int, nice: int) -> None:
+    os.sched_setscheduler(thread, policy, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, thread, nice)
+
+
+def _each_thread(do: Callable[[int], None]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it may have ended
+            do(int(thread.name))
+
+
+_aside: Aside | None = None
+# Before the imports, which take long. A gateway that may do so raises and lowers it from outside.
+if Path("/proc/self/exe").resolve().name == _STUB and "MODEL_RAISED" not in os.environ:
+    _aside = Aside()
+
 import numpy as np  # noqa: E402
 
 with suppress(ImportError):  # outside Triton only `torch_run` is wanted
     import triton_python_backend_utils as pb_utils
 
 _IDS = ["input_ids", "attention_mask"]
-_ASIDE = 10
-"""The nice value while the model loads and warms up, so that the models that serve go first."""
-_NICE_TO_ZERO = 20
-"""RLIMIT_NICE from which a thread may come back to nice 0 (getrlimit(2))."""
 
 Run = Callable[[list[Any]], list[Any]]
 """From the inputs to the outputs, each in the order of the configuration."""
@@ -47,9 +122,9 @@ class TritonPythonModel:
         self._batched = config["max_batch_size"] > 0
         gpu = args["model_instance_kind"] == "GPU"
         self._text = self._batched and not gpu and self._inputs == _IDS
-        self._cold = len(config.get("model_warmup", ()))
-        cores = len(os.sched_getaffinity(0))
-        self._back = _aside() if self._cold else None
+        cores = len(os.sched_getaffinity(0) if _aside is None else _aside.cores)
+        if not config.get("model_warmup"):
+            _serve()
         folder = Path(args["model_repository"], args["model_version"])
         device = int(args["model_instance_device_id"]) if gpu else None
         if gpu and (folder / "weights.safetensors").is_file():
@@ -66,6 +141,8 @@ class TritonPythonModel:
             [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs]
             for request in requests
         ]
+        if _aside is not None and not all(map(_warms_up, inputs)):
+            _serve()
         for places in self._by_shape(inputs):
             try:
                 shares = self._together([inputs[place] for place in places])
@@ -77,11 +154,11 @@ class TritonPythonModel:
             for place, share in zip(places, shares, strict=True):
                 tensors = map(pb_utils.Tensor, self._outputs, share)
                 answers[place] = pb_utils.InferenceResponse(list(tensors))
-        if self._cold:  # Triton warms up with one call for each sample, before any other
-            self._cold -= 1
-            if not self._cold and self._back is not None:
-                self._back()
         return answers
+
+    def finalize(self) -> None:
+        """Give way: the end of the process takes a while, and nobody waits for it."""
+        _each_thread(lambda thread: os.setpriority(os.PRIO_PROCESS, thread, _NICE))
 
     def _by_shape(self, inputs: list[list[Any]]) -> Iterator[list[int]]:
         """Yield the places of requests that run together, small shapes first."""
@@ -110,6 +187,19 @@ class TritonPythonModel:
             raise ValueError
         ends = np.cumsum([len(arrays[0]) for arrays in inputs])[:-1]
         return list(map(list, zip(*(np.split(output, ends) for output in found), strict=True)))
+
+
+def _warms_up(inputs: list[Any]) -> bool:
+    """Whether a request is of the warm-up: rows of ones alone, which no text gives."""
+    return all((array == 1).all() for array in inputs)
+
+
+def _serve() -> None:
+    """Take the model's place among those that serve."""
+    global _aside  # noqa: PLW0603 -- there is one process for each model
+    if _aside is not None:
+        _aside.end()
+        _aside = None
 
 
 def _onnx(folder: Path, outputs: list[str], device: int | None, threads: int) -> Run:
@@ -174,23 +264,3 @@ def _close_shared_memory() -> None:
             if found:
                 with suppress(OSError):
                     Path("/dev/shm", name).chmod(0o600)  # noqa: S108 -- of shm_open(3)
-
-
-def _aside() -> Callable[[], None]:
-    """Let the models that serve go first; return what ends that, for all threads there are then.
-
-    A lower priority where it can be raised again, which takes a right; else half of the cores.
-    """
-    if os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_NICE)[0] >= _NICE_TO_ZERO:
-        _each_thread(lambda thread: os.setpriority(os.PRIO_PROCESS, thread, _ASIDE))
-        return lambda: _each_thread(lambda thread: os.setpriority(os.PRIO_PROCESS, thread, 0))
-    cores = sorted(os.sched_getaffinity(0))
-    half = cores[: max(1, len(cores) // 2)]
-    _each_thread(lambda thread: os.sched_setaffinity(thread, half))
-    return lambda: _each_thread(lambda thread: os.sched_setaffinity(thread, cores))
-
-
-def _each_thread(do: Callable[[int], None]) -> None:
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(OSError):  # it may have ended
-            do(int(thread.name))

@@ -119,6 +119,8 @@ def test_the_header_is_copied_and_the_first_record_without_one_is_not() -> None:
         (b"1,Jane\n", "wrong-columns"),
         (b"1,Jane,y,z\n", "wrong-columns"),
         (b"1,Jane \xff,y\n", "not-utf8"),
+        (b"1,Jane\rJane,y\n", "stray-return"),
+        (b'1,Jane\rJane,"y"\n', "stray-return"),
         (None, "text-too-long"),
     ],
 )
@@ -165,6 +167,8 @@ def test_cells_are_replaced_and_empty_ones_stay() -> None:
     assert counts == {"NAME": 1}
     with pytest.raises(Broken):
         done(Cells(), None)
+    with pytest.raises(Broken, match="not UTF-8"):
+        done(Cells(), marshal.dumps([NOTE, b""]))
 
 
 @pytest.fixture

@@ -107,6 +107,9 @@ def test_columns_are_found_by_name_or_by_number() -> None:
         (b'"Jane"x,b', "note", True, "not CSV"),
         (b"Jan\xe9,b", "note", True, "not CSV in UTF-8"),
         (None, "note", True, "too long"),
+        (b"note,id\rJane,1\r", "note", True, "more than one line"),
+        (b'note,id,"x\nJane,1,y"\n', "note", True, "more than one line"),
+        (b"note,id\rJane,1\r", "1", False, "not CSV"),
     ],
 )
 def test_a_column_that_is_not_there_is_refused_without_a_word_of_the_record(

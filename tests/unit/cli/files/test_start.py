@@ -224,6 +224,25 @@ def test_parquet_goes_on_where_it_was_cut(files, tmp_path, parquet, monkeypatch,
         start.parquet(files("in.parquet", "out"), columns=["note"])
 
 
+@pytest.mark.parametrize(
+    ("source", "errors"), [("out.new", None), ("in.parquet", "out"), ("in.parquet", "out.new")]
+)
+def test_parquet_takes_no_file_for_two(files, tmp_path, parquet, source, errors) -> None:
+    if source != "in.parquet":
+        shutil.copy(parquet, tmp_path / source)
+    with pytest.raises(click.UsageError, match="the same file"):
+        start.parquet(files(source, "out", errors), columns=["note"])
+    assert (tmp_path / source).exists()
+
+
+@pytest.mark.parametrize("source", ["out", "out.errors", "out.journal", "out.journal.new"])
+def test_no_file_of_a_job_is_its_input(files, tmp_path, source) -> None:
+    (tmp_path / source).write_bytes(LINES)
+    with pytest.raises(click.UsageError, match="the same file"):
+        start.jsonl(files(source, "out", overwrite=True), keep_text=True)
+    assert (tmp_path / source).read_bytes() == LINES
+
+
 def test_parquet_of_another_content_is_not_gone_on_with(
     files, tmp_path, parquet, monkeypatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import struct
 import sys
 from contextlib import ExitStack
 
@@ -114,6 +115,17 @@ def test_a_cell_too_long_is_not_worked_on(tmp_path, stack) -> None:
     every = [i for chunk in Table(tmp_path / "in", ["note"], stack).chunks() for i in chunk.items]
     assert [raw is None for _, raw in every] == [False, True, True]
     assert source.CHUNK_BYTES < LINE_BYTES
+
+
+def test_a_cell_that_is_no_utf8_costs_its_row_alone(tmp_path, stack) -> None:
+    offsets = pa.py_buffer(struct.pack("<5i", 0, 4, 8, 8, 12))
+    note = pa.Array.from_buffers(
+        pa.string(), 4, [None, offsets, pa.py_buffer(b"Janeca\xe9\xffMary")]
+    )
+    pq.write_table(pa.table({"note": note, "who": note}), tmp_path / "in")
+    table = Table(tmp_path / "in", ["note"], stack, patient="who")
+    cells = [marshal.loads(raw) for chunk in table.chunks() for _, raw in chunk.items]
+    assert cells == [["Jane", "Jane"], [b"", b""], ["", ""], ["Mary", "Mary"]]
 
 
 def test_what_cannot_be_done_is_refused(file, tmp_path, stack, monkeypatch) -> None:

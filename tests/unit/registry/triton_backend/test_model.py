@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,29 +132,76 @@ def test_what_is_not_finite_is_the_gateways_to_refuse(loaded) -> None:
     np.testing.assert_array_equal(answers[1].tensors[0].values, expected([[5, 6]]))
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_while_it_warms_up_others_go_first(loaded, monkeypatch, right) -> None:
+@pytest.fixture
+def threads(loaded, monkeypatch):
+    """What is asked for each thread, in place of being done: nice value, policy, cores."""
     inside = type(loaded).initialize.__globals__
-    monkeypatch.setattr(inside["os"], "geteuid", lambda: 0 if right else 1000)
-    monkeypatch.setattr(inside["resource"], "getrlimit", lambda _: (0, 0))
-    nices, cores = {}, {}
-    monkeypatch.setattr(inside["os"], "setpriority", lambda _, t, nice: nices.__setitem__(t, nice))
-    monkeypatch.setattr(inside["os"], "sched_getaffinity", lambda _: {2, 3, 4, 5})
-    monkeypatch.setattr(inside["os"], "sched_setaffinity", cores.__setitem__)
-    back = inside["_aside"]()
-    threads = {int(task.name) for task in Path("/proc/self/task").iterdir()}
-    assert (nices, cores) == (
-        (dict.fromkeys(threads, 10), {}) if right else ({}, {thread: [2, 3] for thread in threads})
-    )
-    back()
-    assert set(nices.values()) == ({0} if right else set())
-    assert list(cores.values()) == ([] if right else [[2, 3, 4, 5]] * len(threads))
+    asked = {"nice": {}, "policy": {}, "cores": {}}
+    for name, value in {
+        "setpriority": lambda _, thread, nice: asked["nice"].__setitem__(thread, nice),
+        "sched_setscheduler": lambda thread, policy, _: asked["policy"].__setitem__(thread, policy),
+        "sched_getaffinity": lambda _: {2, 3, 4, 5},
+        "sched_setaffinity": asked["cores"].__setitem__,
+    }.items():
+        monkeypatch.setattr(inside["os"], name, value)
+    return inside, asked
 
 
-def test_after_the_last_sample_it_comes_back_once(loaded, monkeypatch) -> None:
-    turns = []
-    monkeypatch.setattr(loaded, "_cold", 2)
-    monkeypatch.setattr(loaded, "_back", lambda: turns.append(1))
-    for done in ([], [1], [1]):
-        loaded.execute([Request([[1, 2]])])
-        assert turns == done
+def each(value):
+    return dict.fromkeys((int(task.name) for task in Path("/proc/self/task").iterdir()), value)
+
+
+def test_while_it_warms_up_others_go_first(threads, monkeypatch) -> None:
+    inside, asked = threads
+    monkeypatch.setitem(inside, "may_come_back", lambda: True)
+    monkeypatch.setattr(inside["threading"], "Timer", Later)
+    aside = inside["Aside"]()
+    assert asked == {"nice": each(10), "policy": each(os.SCHED_IDLE), "cores": {}}
+    aside.busier()
+    assert asked == {"nice": each(10), "policy": each(os.SCHED_OTHER), "cores": {}}
+    aside.end()
+    aside.busier()  # the timer may be late
+    assert asked == {"nice": each(0), "policy": each(os.SCHED_OTHER), "cores": {}}
+
+
+def test_without_the_right_to_come_back_it_keeps_to_half_of_the_cores(threads, monkeypatch) -> None:
+    inside, asked = threads
+    monkeypatch.setitem(inside, "may_come_back", lambda: False)
+    aside = inside["Aside"]()
+    assert asked == {"nice": {}, "policy": {}, "cores": each([2, 3])}
+    aside.end()
+    assert asked == {"nice": {}, "policy": {}, "cores": each([2, 3, 4, 5])}
+
+
+@pytest.mark.parametrize("limit", [0, 20])
+def test_the_right_to_come_back_is_a_limit_or_a_capability(threads, monkeypatch, limit) -> None:
+    inside, _ = threads
+    monkeypatch.setattr(inside["resource"], "getrlimit", lambda _: (limit, limit))
+    holds = int(Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0], 16) >> 23 & 1
+    assert inside["may_come_back"]() == bool(limit or holds)
+
+
+def test_the_first_row_that_is_none_of_the_warm_up_ends_it(loaded, threads, monkeypatch) -> None:
+    inside, _ = threads
+    ended = []
+    monkeypatch.setitem(inside, "_aside", SimpleNamespace(end=lambda: ended.append(True)))
+    loaded.execute([Request([[1] * 4] * 2), Request([[1] * 9])])
+    assert ended == []
+    for _ in range(2):
+        loaded.execute([Request([[1] * 4]), Request([[1, 2, 3]])])
+    assert ended == [True]
+
+
+def test_the_end_of_the_process_gives_way_too(loaded, threads) -> None:
+    loaded.finalize()
+    assert threads[1]["nice"] == each(10)
+
+
+class Later:
+    """A timer that never comes."""
+
+    def __init__(self, seconds, do) -> None:
+        self.daemon = False
+
+    def start(self) -> None:
+        assert self.daemon
