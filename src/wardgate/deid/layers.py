@@ -6,6 +6,7 @@ One text in, one list of candidates out; `deidentify.py` decides how often a tex
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 
 from wardgate.deid import dates
@@ -78,7 +79,7 @@ def _claimed(folded: str, ruled: list[Candidate], found: list[Candidate]) -> lis
     written = [match.span() for match in YEAR.finditer(folded)]
     if "[" in folded or "**" in folded or "90+" in folded:
         written = sorted([*written, *(match.span() for match in TAG.finditer(folded))])
-    found = trimmed(folded, found, written)
+    found = [_unlabelled(folded, c) for c in trimmed(folded, found, written)]
     if ruled:
         found = beyond(folded, ruled, found)
     # of `the 14th of March` rules take the parts that count
@@ -87,6 +88,23 @@ def _claimed(folded: str, ruled: list[Candidate], found: list[Candidate]) -> lis
 
 _JOINTS = frozenset({"the", "of", "on", "and", "to", "in", "at", "from", "until", "between"})
 """Words that join the parts of a date and are none."""
+
+
+_LABEL = re.compile(
+    r"(?:mrn|ssn|npi|dea|dob|udi|vin|sn|ip|id|phone|fax|tel|email|acct|account|serial|plate|member)"
+    r"(?![^\W_])[^\w]{1,4}",
+    re.IGNORECASE,
+)
+"""What announces a number and is no part of it."""
+
+
+def _unlabelled(folded: str, candidate: Candidate) -> Candidate:
+    """Return what the tagger took without the label before it: `MRN: 4410982`."""
+    start, end, label, score, detail = candidate
+    match = _LABEL.match(folded, start, end)
+    if match is None or not any(map(str.isdigit, folded[match.end() : end])):
+        return candidate
+    return (match.end(), end, label, score, detail)
 
 
 def _lower(folded: str, candidate: Candidate) -> str:

@@ -223,7 +223,7 @@ class Tagger:
 def _candidates(
     text: str, spans: list[tuple[int, int]], labels: list[EntityType], scores: list[float]
 ) -> list[Candidate]:
-    """Return sorted, disjoint candidates; a date with the parts of it that stand right beside it."""
+    """Return sorted, disjoint candidates; a date with the parts right beside it."""
     found: list[Candidate] = []
     for (first, last), label, score in zip(spans, labels, scores, strict=True):
         start, end = first, last

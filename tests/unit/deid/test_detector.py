@@ -142,14 +142,14 @@ async def test_pseudonyms_are_of_its_own_key():
 SITE = """
 salt = "0123456789abcdef"
 [deny]
-NAME = ["zzyzx"]
+NAME = ["aspirin"]
 """
 
 
-def _site(folder, *, deny="zzyzx", name="own"):
+def _site(folder, *, deny="aspirin", name="own"):
     document = {**policies.get("safe_harbor").document, "name": name}
     (folder / f"{name}.json").write_text(json.dumps(document))
-    (folder / "site.toml").write_text(SITE.replace("zzyzx", deny))
+    (folder / "site.toml").write_text(SITE.replace("aspirin", deny))
 
 
 async def test_a_sites_policies_stand_beside_the_shipped_ones(tmp_path):
@@ -160,7 +160,7 @@ async def test_a_sites_policies_stand_beside_the_shipped_ones(tmp_path):
     assert detector.safe_harbor == {"own", "safe_harbor", "safe_harbor_vault"}
     for name in ("own", "safe_harbor"):
         reply = await detector.deidentify(
-            PHI("Met zzyzx."), policy=name, context=CONTEXT, deadline=_later()
+            PHI("Met aspirin."), policy=name, context=CONTEXT, deadline=_later()
         )
         assert reply.text == "Met [NAME]."
         assert reply.policy_hash == detector.policy_hash(name)
@@ -178,7 +178,7 @@ async def test_a_change_is_for_what_is_decided_after_it(tmp_path, processes):
 
         async def said(**more):
             reply = await detector.deidentify(
-                PHI("Met zzyzx and qqfoo."),
+                PHI("Met aspirin and metformin."),
                 policy="own",
                 context=CONTEXT,
                 deadline=_later(),
@@ -186,14 +186,14 @@ async def test_a_change_is_for_what_is_decided_after_it(tmp_path, processes):
             )
             return reply.text, reply.policy_hash
 
-        assert await said() == ("Met [NAME] and qqfoo.", old)
-        _site(tmp_path, deny="qqfoo")
-        _site(tmp_path, deny="qqfoo", name="other")
+        assert await said() == ("Met [NAME] and metformin.", old)
+        _site(tmp_path, deny="metformin")
+        _site(tmp_path, deny="metformin", name="other")
         detector.take(read(tmp_path))
         new = detector.policy_hash("own")
-        assert await said() == ("Met zzyzx and [NAME].", new)
+        assert await said() == ("Met aspirin and [NAME].", new)
         # what was decided on before the change ends under what was decided
-        assert await said(policy_hash=old) == ("Met [NAME] and qqfoo.", old)
+        assert await said(policy_hash=old) == ("Met [NAME] and metformin.", old)
         assert strengths["other"] == 1
     finally:
         await detector.close()

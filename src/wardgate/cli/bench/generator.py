@@ -79,8 +79,7 @@ async def measure(job: Job) -> dict[str, Any]:
         await asyncio.sleep(max(0.0, recorder.end - time.perf_counter() + 0.01))
     finally:
         gc.enable()
-        for lane in lanes:
-            lane.close()
+        await _disconnect(lanes)
     return recorder.measured()
 
 
@@ -112,9 +111,14 @@ async def ask(job: Job) -> list[tuple[int, bytes]]:
             async with asyncio.timeout(job.timeout):
                 await waiting
     finally:
-        for lane in lanes:
-            lane.close()
+        await _disconnect(lanes)
     return replies
+
+
+async def _disconnect(lanes: Sequence[Lane]) -> None:
+    for lane in lanes:
+        lane.close()
+    await asyncio.sleep(0.01)  # connections close in the loop's next turns
 
 
 def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG001

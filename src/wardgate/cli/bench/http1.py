@@ -79,7 +79,7 @@ class Http1(asyncio.Protocol):
         """Close the connection."""
         self._waiting = False
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()  # with no farewell of TLS to wait for
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""

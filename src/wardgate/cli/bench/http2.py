@@ -123,7 +123,7 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         self._streams.clear()
-        self._transport.close()
+        self._transport.abort()  # with no farewell of TLS to wait for
 
     def send(self, lane: Http2Lane, number: int) -> None:
         if self._transport.is_closing():

@@ -224,8 +224,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-    for pid, when in started.items():
-        if when and probe.started(pid) == when:
+    end = time.monotonic() + STOP_SECONDS
+    while left := [pid for pid, when in started.items() if when and probe.started(pid) == when]:
+        for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > end:
+            break
+        time.sleep(0.01)
     process.wait(STOP_SECONDS)

@@ -49,9 +49,12 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def started(pid: int) -> str:
-    """Return when a process started: an id alone may come to name another."""
+    """Return when a process that runs was started: an id alone may come to name another.
+
+    Nothing where it has ended, waited for or not.
+    """
     fields = _stat(pid)
-    return fields[19] if fields else ""
+    return fields[19] if fields and fields[0] != "Z" else ""
 
 
 def _stat(pid: int) -> list[str]:

@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.unit.cli.bench.conftest import SCENARIOS
 
-from wardgate.cli.bench import command
+from wardgate.cli.bench import command, probe
 
 TWO = {"fastapi": (10, 50), "wardgate": (5, 100)}
 
@@ -47,38 +47,28 @@ def test_report_and_compare(wardgate, written, tmp_path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_system_and_generator(tmp_path, number) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "wardgate", "bench", "run", SCENARIOS / "smoke.toml",
          "--only", "fastapi", "--seconds", "60", "--out", tmp_path],
         stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    marker = str(process.pid)
-    for line in process.stderr:
-        if line.startswith("round 1"):
-            break
-    children = _children(marker, wanted=2)  # the system and the generator
-    process.send_signal(number)
-    said = process.stderr.read()
-    assert process.wait(60) == 130
+    ) as process:  # fmt: skip
+        for line in process.stderr:
+            if line.startswith("round 1"):
+                break
+        children = _children(process.pid, wanted=2)  # the system and the generator
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == 130
     assert "Traceback" not in said
-    assert not any(_runs(pid) for pid in children)
+    assert not any(map(probe.started, children))
 
 
 def _children(parent, wanted):
-    """Children of a process, once there are so many."""
+    """The processes under one, once there are so many."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        found = subprocess.run(
-            ["ps", "--ppid", parent, "-o", "pid="], capture_output=True, text=True, check=False
-        ).stdout.split()
+        found = probe.tree(parent)[1:]
         if len(found) >= wanted:
             return found
         time.sleep(0.05)
     raise AssertionError("it started no system and no generator")
-
-
-def _runs(pid):
-    state = subprocess.run(
-        ["ps", "-p", pid, "-o", "stat="], capture_output=True, text=True, check=False
-    ).stdout
-    return bool(state.strip()) and not state.startswith("Z")

@@ -28,7 +28,7 @@ def test_values_come_in_their_kind() -> None:
         ({"a": [True]}, lambda t: t.numbers("a"), "no list of numbers"),
         ({"a": [1]}, lambda t: t.words("a"), "no list of words"),
         ({"a": 1}, lambda t: t.close(), "unknown key 'a'"),
-        ({"a": {"b": 1}}, lambda t: t.below("a").close(), r"f \[a\]: unknown key 'b'"),
+        ({"a": {"b": 1}}, lambda t: t.below("a").close(), r"\[a\]: unknown key 'b'"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(values, ask, said) -> None:
