@@ -57,7 +57,8 @@ def _statement() -> str:
         f"<h2>What may be compared</h2><ul>{may}</ul><h2>What may not</h2><ul>{not_}</ul>"
         "<p class=note>Paper: arXiv 2602.00053, DistilBERT; FastAPI on a CPU, Triton on an NVIDIA "
         "T4. In flight: throughput times latency (Little's law), p50 standing for the mean in the "
-        "paper's rows. An open loop's latencies count from when a request was due.</p>"
+        "paper's rows, which stand beside the load of ours that is nearest in that. "
+        "An open loop's latencies count from when a request was due.</p>"
     )
 
 
@@ -95,18 +96,18 @@ def _table(result: Result) -> str:
     theirs = ("p50 ms", "p95 ms", "requests/s", "in flight")
     rows = []
     seen: set[str] = set()
-    names = {entry["label"]: entry["name"] for entry in result.scenario["systems"]}
+    beside = _beside(result)
     for each in result.series():
-        row = paper.row(names.get(each.label, "")) if each.label not in seen else None
+        row = beside.get((each.label, each.level))
         first = each.label not in seen
         seen.add(each.label)
-        rate, mean = each.mean("requests_per_second"), each.mean("mean_ms")
+        rate = each.mean("requests_per_second")
         doubt = " <abbr title='the generator may have been the bottleneck'>&#9888;</abbr>"
         cells = [
             f"{escape(each.load)}{doubt if each.doubts else ''}",
             *(f"{each.mean(name):.1f}" for name in ("p50_ms", "p95_ms", "p99_ms")),
             f"<b>{rate:,.1f}</b>{_spread(each)}",
-            f"{rate * mean / 1000:.1f}",
+            f"{_in_flight(each):.1f}",
             f"<b>{each.errors:,}</b>" if each.errors else "0",
         ]
         if row is not None:
@@ -129,6 +130,27 @@ def _table(result: Result) -> str:
         f"<tr>{names_row}{paper_row}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _beside(result: Result) -> dict[tuple[str, float], paper.Row]:
+    """Return the paper's rows, each beside the load of ours with the nearest number in flight."""
+    names = {entry["label"]: entry["name"] for entry in result.scenario["systems"]}
+    found: dict[tuple[str, float], paper.Row] = {}
+    series = result.series()
+    for label in dict.fromkeys(each.label for each in series):
+        row = paper.row(names.get(label, ""))
+        if row is not None:
+            wanted = row.in_flight
+            near = min(
+                (each for each in series if each.label == label),
+                key=lambda each: abs(_in_flight(each) - wanted),
+            )
+            found[label, near.level] = row
+    return found
+
+
+def _in_flight(each: Series) -> float:
+    return each.mean("requests_per_second") * each.mean("mean_ms") / 1000
 
 
 def _spread(each: Series) -> str:
