@@ -92,7 +92,7 @@ _JOINTS = frozenset({"the", "of", "on", "and", "to", "in", "at", "from", "until"
 
 _LABEL = re.compile(
     r"(?:mrn|ssn|npi|dea|dob|udi|vin|sn|ip|id|phone|fax|tel|email|acct|account|serial|plate|member)"
-    r"(?![^\W_])[^\w]{1,4}",
+    r"[ \t:#.=]{1,4}",
     re.IGNORECASE,
 )
 """What announces a number and is no part of it."""

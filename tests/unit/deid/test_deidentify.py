@@ -212,7 +212,8 @@ def test_a_catalog_that_cannot_be_is_not_taken():
 
 
 def _covered(text):
-    spans = DETECTOR.deidentify(text).spans
+    # by rules: what a learnt layer makes of other text is no matter of form
+    spans = RULES.deidentify(text).spans
     return {i for s in spans for i in range(s.start, s.end) if text[i].isalnum()}
 
 
