@@ -145,9 +145,10 @@ def bench(installed, tmp_path_factory):
 
 def descendants(pid: int) -> set[int]:
     found = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found |= {int(child)} | descendants(int(child))
+    with contextlib.suppress(FileNotFoundError):  # a thread or process that ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found |= {int(child)} | descendants(int(child))
     return found
 
 

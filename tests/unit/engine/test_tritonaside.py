@@ -76,9 +76,10 @@ async def test_only_the_child_that_runs_the_model_is_touched():
     with waiting("/x/this/1") as one, waiting("/x/that/1") as other:
         usual = os.getpriority(os.PRIO_PROCESS, other.pid)
         async with aside(os.getpid(), "this"):
-            while os.getpriority(os.PRIO_PROCESS, one.pid) != NICE:
+            while os.sched_getscheduler(one.pid) != os.SCHED_IDLE:
                 await asyncio.sleep(0.005)
-            assert os.sched_getscheduler(one.pid) == os.SCHED_IDLE
+            await asyncio.sleep(0.005)
+            assert os.getpriority(os.PRIO_PROCESS, one.pid) == NICE
             assert os.getpriority(os.PRIO_PROCESS, other.pid) == usual
         assert os.getpriority(os.PRIO_PROCESS, one.pid) == 0
         for process in (one, other):
