@@ -4,7 +4,7 @@
 * `distilbert` in fp32 or int8: DistilBERT's sizes (6 layers, 768 wide, 12 heads, 66 million weights)
   with random weights of a fixed seed. A forward pass takes the same time whatever the weights are;
   its answers mean nothing, so only time and memory may be read from its results. Its int8 file is
-  rounded as `wardgate models add --int8` rounds.
+  rounded as `wardgate models add --int8` rounds, with steps from the benchmark's own notes.
 
 Writes a registry entry by `wardgate models add`, the command that users have.
 """
@@ -20,15 +20,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 from float32 import made
-from servers import SHIPPED
+from servers import SHIPPED, notes
+from tokenizers import Tokenizer
 
-from wardgate.registry.quantize import quantize
+from wardgate.registry.quantize import quantize, rounded_values
+from wardgate.registry.ranges import reaches
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from training.sentiment.export import Weights, float32, write
 from training.sentiment.shape import Shape
 
 DISTILBERT = Shape(width=768, inner=3072)
+LABELS, LENGTH = 2, 256
+RANGE_NOTES = 60
+"""Notes from which the int8 steps are taken."""
 SEED = 2602
 SPREAD = 0.02
 """Standard deviation of BERT's initial weights."""
@@ -75,7 +80,11 @@ def graph(name: str, precision: str, folder: Path) -> Path:
         raise SystemExit(f"there is no model '{name}' in {precision}")
     write(float32(random_weights(DISTILBERT), DISTILBERT), out)
     if precision == "int8":
-        write(quantize(onnx.load(out), labels=2), out)
+        exact = onnx.load(out)
+        tokenizer = Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))
+        rows = [tokenizer.encode(text).ids[:LENGTH] for text in notes()[:RANGE_NOTES]]
+        met = reaches(exact, rounded_values(exact, LABELS), rows)
+        write(quantize(exact, LABELS, reaches=met), out)
     return out
 
 

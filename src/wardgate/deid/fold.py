@@ -3,8 +3,8 @@
 Detectors read the folded text, so one set of patterns serves full-width digits, exotic dashes and
 spaces, look-alike letters of other scripts and letters with diacritics. Folding maps one code point
 to one code point, so offsets stay exact. Combining marks and format characters (zero-width spaces,
-joiners, bidirectional controls) hide words from patterns; they are left out, and then an index says
-where each folded character stood.
+joiners, bidirectional controls, control characters that are no white space to a reader) hide words
+from patterns; they are left out, and then an index says where each folded character stood.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from itertools import compress
 
 from wardgate.deid.spans import Candidate
 
-_LAST_ASCII = 127
 _FEW = 48
 _SPARSE = 8
 _BASE: dict[int, str | None] = {code: chr(code) for code in range(128)}
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+"""Control characters of ASCII but tabs and the ends of lines and pages."""
 
 # Letters that NFKD does not take apart, and letters of Cyrillic and Greek that look Latin
 # (Unicode UTS #39 confusables, the ones used to hide Latin words).
@@ -59,6 +60,8 @@ _BESIDE = re.compile(
 
 Beside a space, at an end of the text and between signs, as in an emoji, marks change no word.
 """
+_SPELT = re.compile(rf"[A-Za-z0-9](?:[{_INNER}{_OUTER}]++[A-Za-z0-9](?![A-Za-z0-9])){{3,}}")
+"""Letters and digits each apart from the next by marks: `M\u200be\u200bt\u200bo`, one word."""
 _REACH = 64
 """Code points on either side of a format character that are read again."""
 _INNERS = re.compile(rf"{_INNER}(?:[^{_INNER}]{{0,{2 * _REACH}}}+{_INNER})*+")
@@ -81,7 +84,7 @@ def fold(text: str) -> tuple[str, Index]:
     With an index of None, the folded text has the length of `text` and equal offsets. Otherwise
     `index[i]` is the offset in `text` of folded character `i`, and `index[-1]` is `len(text)`.
     """
-    if text.isascii():
+    if _plain_ascii(text):
         return text, None
     return _folded(text, _table(text))
 
@@ -102,7 +105,7 @@ def readings(text: str) -> tuple[list[tuple[str, Index]], Ranges]:
     a bound what is near them is not read at all but returned as ranges of the text, sorted and
     disjoint; nobody knows what they hide, so the caller must take them out.
     """
-    if text.isascii():
+    if _plain_ascii(text):
         return [(text, None)], []
     table = _table(text)
     hidden = [code for code, plain in table.items() if plain is None and is_format(chr(code))]
@@ -113,7 +116,7 @@ def readings(text: str) -> tuple[list[tuple[str, Index]], Ranges]:
     plain = marked.replace(_MARK, "")
     kept = _kept(marked, _MARK, index)
     # a constant in place of a match is put in by C
-    joints = _BESIDE.sub(_OUTER, _INSIDE.sub(_INNER, marked))
+    joints = _SPELT.sub(_together, _BESIDE.sub(_OUTER, _INSIDE.sub(_INNER, marked)))
     inner, outer = _INNER in joints, _OUTER in joints
     if not (inner or outer):
         return [(plain, kept)], []
@@ -204,9 +207,22 @@ def _near(
     return "".join(lines), [*where, index[-1]]
 
 
+def _together(spelt: re.Match[str]) -> str:
+    """Return a word spelt with marks as one whose marks change nothing."""
+    return spelt[0].replace(_INNER, _MARK).replace(_OUTER, _MARK)
+
+
+def _plain_ascii(text: str) -> bool:
+    return text.isascii() and not _CONTROL.search(text)
+
+
 def is_format(char: str) -> bool:
-    """Whether a character shows nothing of its own: zero-width spaces, joiners, direction marks."""
-    return unicodedata.category(char) == "Cf"
+    """Whether a character shows nothing: zero-width spaces, joiners, direction marks, controls."""
+    category = unicodedata.category(char)
+    return category == "Cf" or (category == "Cc" and char not in _BREAKS)
+
+
+_BREAKS = frozenset("\t\n\v\f\r\x85")
 
 
 def _table(text: str) -> dict[int, str | None]:
@@ -214,15 +230,13 @@ def _table(text: str) -> dict[int, str | None]:
     for char in set(text):
         if char > "\x7f":
             table[ord(char)] = _plain(char)
+        elif _CONTROL.match(char):
+            table[ord(char)] = None
     return table
 
 
 def _folded(text: str, table: dict[int, str | None]) -> tuple[str, Index]:
-    changed = {
-        char: plain
-        for code, plain in table.items()
-        if code > _LAST_ASCII and plain != (char := chr(code))
-    }
+    changed = {char: plain for code, plain in table.items() if plain != (char := chr(code))}
     if len(changed) > _FEW:
         folded = text.translate(table)
     else:  # a few searches in C cost less than a look at every character
@@ -275,7 +289,7 @@ def _plain(char: str) -> str | None:
 @lru_cache(maxsize=16_384)
 def _plain_letter(char: str) -> str | None:
     category = unicodedata.category(char)
-    if category in {"Mn", "Me", "Cf"}:
+    if category in {"Mn", "Me", "Cf", "Cc"}:
         return None
     if category == "Nd":
         return str(unicodedata.digit(char))

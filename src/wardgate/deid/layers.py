@@ -83,16 +83,34 @@ def _claimed(folded: str, ruled: list[Candidate], found: list[Candidate]) -> lis
     if ruled:
         found = beyond(folded, ruled, found)
     # of `the 14th of March` rules take the parts that count
-    return [c for c in found if c[2] is not EntityType.DATE or _lower(folded, c) not in _JOINTS]
+    return [
+        c
+        for c in found
+        if c[2] is not EntityType.DATE
+        or ((said := _lower(folded, c)) not in _JOINTS and not _are_years(said))
+    ]
 
 
 _JOINTS = frozenset({"the", "of", "on", "and", "to", "in", "at", "from", "until", "between"})
 """Words that join the parts of a date and are none."""
 
 
+_SPAN_OF_YEARS = re.compile(r"(?:19|20)([0-9]{2})[-/](?:19|20)?([0-9]{2})")
+_MONTHS = 12
+
+
+def _are_years(said: str) -> bool:
+    """Tell whether a date is two years, `2019-20` or `1977/1979`, and not a year with its month."""
+    match = _SPAN_OF_YEARS.fullmatch(said)
+    if match is None:
+        return False
+    first, last = int(match[1]), int(match[2])
+    return len(said) > len("2019-20") or (last > _MONTHS and last > first)
+
+
 _LABEL = re.compile(
-    r"(?:mrn|ssn|npi|dea|dob|udi|vin|sn|ip|id|phone|fax|tel|email|acct|account|serial|plate|member)"
-    r"[ \t:#.=]{1,4}",
+    r"(?:(?:mrn|ssn|npi|dea|dob|udi|vin|s/?n|ip|id|mac|csn|phone|fax|tel|ext|email|acct?|account|serial"
+    r"|lot|plate|lic|gmc|member|claim|policy|card|visa|tag|chip)[ \t:#.=]{1,4})+",
     re.IGNORECASE,
 )
 """What announces a number and is no part of it."""

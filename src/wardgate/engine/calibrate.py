@@ -20,9 +20,10 @@ from wardgate.engine.batch import Bucket, edges
 Shot = Callable[[int, int], None]
 """`shot(rows, length)`: one run of a batch of that shape."""
 
-LOAD_GAIN = 1.1
+LOAD_GAIN = 1.25
 """Fewer, wider sessions are taken only where they do this many times the tokens of narrow ones,
-which keep a short row from waiting behind a long batch."""
+which keep a short row from waiting behind a long batch. A busy neighbour on the machine feigns less
+within a tenth of a second."""
 LONE_GAIN = 0.85
 """A wide session is kept where a lone row takes at most this share of its time on a narrow one."""
 NEAR = 1.05

@@ -49,7 +49,7 @@ OUTPUT = "logits"
 TIMING_SECONDS = 2.4
 """For timing all models; making sessions and warming comes on top."""
 LOAD_SECONDS = 0.1
-"""For each of two looks at each way to share out the processors."""
+"""For each of three looks at each way to share out the processors."""
 _GAP_SECONDS = 0.05
 """How long a shape waits for a gap before it is warmed all the same."""
 
@@ -188,7 +188,7 @@ def _share_out(model: ServedModel, found: Sequence[Layout]) -> tuple[Layout, int
         runs = _Runs(model, layout, 0)
         shots = [runs.shot(slot) for slot in range(layout.sessions)]
         alone[layout] = lone(shots[0])
-        rates[layout] = max(throughput(shots, LOAD_SECONDS) for _ in range(2))
+        rates[layout] = max(throughput(shots, LOAD_SECONDS) for _ in range(3))
     best = choose(rates)
     widest = max(found, key=lambda layout: layout.threads)
     keep = widest.threads > best.threads and alone[widest] < LONE_GAIN * alone[best]

@@ -1,14 +1,18 @@
-"""Rounds the weights of a graph to int8, and each row of activations by a scale of its own.
+"""Rounds the weights of a graph to int8, and activations by steps that no neighbour decides.
 
 The usual dynamic rounding takes one scale over a whole batch, so that a text's answer moves with
-its neighbours and padding; here every token has its own. Weights are rounded by output column to 7
-bits: processors with AVX2 but no VNNI add two products in 16 bits, and 2 x 255 x 64 is the most
-that fits. Products of tokens with stored weights and vocabularies are rounded, all else stays.
+its neighbours and padding. Here a step is either fixed, from ranges met on a sample (`ranges.py`),
+which is the quicker by a third, or each token has its own, which follows every outlier. Weights are
+rounded by output column to 7 bits: processors with AVX2 but no VNNI add two products in 16 bits,
+and 2 x 255 x 64 is the most that fits. Products of tokens with stored weights and vocabularies are
+rounded, all else stays.
 It decides nothing about whether the result is good enough: `assemble.py` compares. Needs `onnx`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,10 +41,25 @@ _AXES_AS_INPUT = 18
 """ReduceMax takes its axes as an input since opset 18."""
 
 
-def quantize(model: onnx.ModelProto, labels: int, *, tables: bool = True) -> onnx.ModelProto:
+def rounded_values(model: onnx.ModelProto, labels: int) -> tuple[str, ...]:
+    """Return the names of the values that `quantize` rounds, whose `reaches` may be given."""
+    work = _Rounding(model, _OPSET, labels, tables=False, reaches={})
+    found = [node.input[0] for node in model.graph.node if work.weight_of(node) is not None]
+    return tuple(dict.fromkeys(found))
+
+
+def quantize(
+    model: onnx.ModelProto,
+    labels: int,
+    *,
+    tables: bool = True,
+    reaches: Mapping[str, float] | None = None,
+) -> onnx.ModelProto:
     """Return the graph with rounded weights; the head, whose columns are the labels, stays.
 
-    `tables` rounds vocabularies too, word by word: most of a small model's bytes.
+    `tables` rounds vocabularies too, word by word: most of a small model's bytes. `reaches` fixes
+    the steps of the values it names, by the absolute value at which each ends; the rows of others
+    have steps of their own.
 
     Raises ManifestInvalid where the graph's operators are too old, or it has nothing to round.
     """
@@ -49,7 +68,7 @@ def quantize(model: onnx.ModelProto, labels: int, *, tables: bool = True) -> onn
         raise ManifestInvalid(f"--int8 needs a graph of opset {_OPSET} or newer; it has {opset}.")
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    work = _Rounding(made, opset, labels, tables=tables)
+    work = _Rounding(made, opset, labels, tables=tables, reaches=reaches or {})
     if not work.run():
         raise ManifestInvalid("--int8 found no product with stored weights to round.")
     if all(each.domain != MICROSOFT for each in made.opset_import):
@@ -60,10 +79,25 @@ def quantize(model: onnx.ModelProto, labels: int, *, tables: bool = True) -> onn
 class _Rounding:
     """One graph under change. Nodes of inner graphs stay as they are."""
 
-    def __init__(self, model: onnx.ModelProto, opset: int, labels: int, *, tables: bool) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        opset: int,
+        labels: int,
+        *,
+        tables: bool,
+        reaches: Mapping[str, float],
+    ) -> None:
         graph = model.graph
         self._graph, self._opset, self._labels = graph, opset, labels
-        self._tables = tables
+        self._tables, self._reaches = tables, reaches
+        self._uses = Counter(name for node in graph.node for name in node.input)
+        self._uses.update(each.name for each in graph.output)
+        self._uses.update(name for node in graph.node for name in _inner_names(node))
+        self._takers = {name: node for node in graph.node for name in node.input}
+        """By value: the last node that takes it."""
+        self._joined: set[str] = set()
+        """Outputs of additions that are part of a product by now."""
         self._weights = {each.name: each for each in graph.initializer}
         self._makers = {name: node for node in graph.node for name in node.output}
         self._pooled = _matrices(model)
@@ -71,6 +105,8 @@ class _Rounding:
         self._added: dict[str, onnx.TensorProto] = {}
         self._rows: dict[str, tuple[str, str, str]] = {}
         """By activation: names of its rows in uint8, their zero point, and their step."""
+        self._fixed: set[str] = set()
+        """Activations that are rounded by a fixed step by now."""
 
     def run(self) -> int:
         """Change the graph; return how many products were rounded."""
@@ -78,7 +114,7 @@ class _Rounding:
         for node in list(self._graph.node):
             if self._product(node):
                 rounded += 1
-            elif not self._table(node):
+            elif node.output[0] not in self._joined and not self._table(node):
                 self._made.append(node)
         used = {name for node in self._made for name in node.input}
         used |= {name for node in self._made for name in _inner_names(node)}
@@ -89,24 +125,87 @@ class _Rounding:
         return rounded
 
     def _product(self, node: onnx.NodeProto) -> bool:
-        """Round a product with stored weights; tell whether it was one.
+        """Round a product with stored weights; tell whether it was one."""
+        weight = self.weight_of(node)
+        if weight is None:
+            return False
+        x, out = node.input[0], node.output[0]
+        scale = np.maximum(np.abs(weight).max(axis=0) / LIMIT, 1e-12).astype(np.float32)
+        whole = np.rint(weight / scale).astype(np.int8)
+        if x in self._reaches:
+            self._multiply_fixed(x, whole, scale, out)
+        else:
+            self._multiply(x, whole, scale, out)
+        return True
+
+    def weight_of(self, node: onnx.NodeProto) -> NDArray[np.float32] | None:
+        """Return the weights [in, out] of a product that is to be rounded; None where it is none.
 
         What runs once for a text and not for each token, as a pooled head does, stays: it is a
         thousandth of the work, and nothing after it evens an error out.
         """
         if node.op_type != "MatMul" or node.domain or node.input[0] in self._pooled:
-            return False
+            return None
         weight = self._stored(node.input[1])
-        if weight is None or weight.shape[1] == self._labels:
-            return False
-        self._multiply(node.input[0], weight, node.output[0])
-        return True
+        return None if weight is None or weight.shape[1] == self._labels else weight
 
-    def _multiply(self, x: str, weight: NDArray[np.float32], out: str) -> None:
-        """Add the nodes of `out` = `x` [..., in] by `weight` [in, out]."""
+    def _multiply_fixed(
+        self, x: str, whole: NDArray[np.int8], scale: NDArray[np.float32], out: str
+    ) -> None:
+        """Add the nodes of `out` = `x` [..., in] by `whole` * `scale`, with a fixed step of `x`.
+
+        The bias that is added next is part of the product, where nothing else takes the latter.
+        """
         prefix = f"wardgate_{out}"
-        scale = np.maximum(np.abs(weight).max(axis=0) / LIMIT, 1e-12).astype(np.float32)
-        whole = np.rint(weight / scale).astype(np.int8)
+        middle = self._middle_of(x)
+        zero = self._constant(f"wardgate_middle_{middle}", np.array(middle, np.uint8))
+        step = self._constant(f"wardgate_{x}_step", self._fixed_step(x, middle))
+        if x not in self._fixed:
+            self._fixed.add(x)
+            self._node("QuantizeLinear", [x, step, zero], f"wardgate_{x}_fixed")
+        given = [
+            f"wardgate_{x}_fixed",
+            self._constant(f"{prefix}_weight", whole),
+            step,
+            self._constant(f"{prefix}_scale", scale),
+            zero,
+        ]
+        adding = self._bias_of(out, len(scale))
+        if adding is not None:
+            bias = next(name for name in adding.input if name != out)
+            given += ["", bias]
+            out = adding.output[0]
+            self._joined.add(out)
+        self._node("MatMulIntegerToFloat", given, out, domain=MICROSOFT)
+
+    def _fixed_step(self, x: str, middle: int) -> np.float32:
+        most = max(self._reaches[x], LEAST)
+        step = most / (255 - middle)
+        return np.float32(max(step, GELU_LEAST / (middle - 0.5)) if middle != MIDDLE else step)
+
+    def _middle_of(self, x: str) -> int:
+        return GELU_MIDDLE if self._is_gelu(x) else MIDDLE
+
+    def _bias_of(self, out: str, columns: int) -> onnx.NodeProto | None:
+        """Return the addition of a stored bias that alone takes `out`."""
+        node: onnx.NodeProto | None = self._takers.get(out)
+        if node is None or self._uses[out] != 1 or node.op_type != "Add" or node.domain:
+            return None
+        other = next((name for name in node.input if name != out), None)
+        tensor = self._weights.get(other or "")
+        if (
+            tensor is None
+            or tensor.data_type != TensorProto.FLOAT
+            or list(tensor.dims) != [columns]
+        ):
+            return None
+        return node
+
+    def _multiply(
+        self, x: str, whole: NDArray[np.int8], scale: NDArray[np.float32], out: str
+    ) -> None:
+        """Add the nodes of `out` = `x` [..., in] by `whole` * `scale`, with a step for each row."""
+        prefix = f"wardgate_{out}"
         rows, zero, step = self._by_row(x)
         product = self._node(
             "MatMulIntegerToFloat",
@@ -121,7 +220,7 @@ class _Rounding:
             domain=MICROSOFT,
         )
         scaled = self._node("Mul", [product, step], f"{prefix}_scaled")
-        columns = self._constant(f"{prefix}_columns", np.array([weight.shape[1]], np.int64))
+        columns = self._constant(f"{prefix}_columns", np.array([len(scale)], np.int64))
         lead = f"wardgate_{x}_lead"
         shape = self._node("Concat", [lead, columns], f"{prefix}_shape", axis=0)
         self._node("Reshape", [scaled, shape], out)
@@ -139,14 +238,14 @@ class _Rounding:
         width = self._node("Gather", [shape, last], f"{prefix}_width", axis=0)
         flat_shape = self._node("Concat", [last, width], f"{prefix}_flat_shape", axis=0)
         flat = self._node("Reshape", [x, flat_shape], f"{prefix}_flat")
-        gelu = self._is_gelu(x)
+        middle = self._middle_of(x)
+        gelu = middle != MIDDLE
         size = flat if gelu else self._node("Abs", [flat], f"{prefix}_size")
         if self._opset < _AXES_AS_INPUT:
             largest = self._node("ReduceMax", [size], f"{prefix}_largest", axes=[1], keepdims=1)
         else:
             axis = self._constant("wardgate_axis", np.array([1], np.int64))
             largest = self._node("ReduceMax", [size, axis], f"{prefix}_largest", keepdims=1)
-        middle = GELU_MIDDLE if gelu else MIDDLE
         floor = GELU_LEAST / (GELU_MIDDLE - 0.5) if gelu else LEAST
         share = self._constant(f"wardgate_share_{middle}", np.float32(1 / (255 - middle)))
         least = self._constant(f"wardgate_least_{middle}", np.float32(floor))

@@ -74,7 +74,9 @@ def _forms(text):
     return [form for form, _ in forms]
 
 
-@pytest.mark.parametrize("hidden", "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202e")
+@pytest.mark.parametrize(
+    "hidden", "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202e\x00\x08\x0e\x1c\x7f\x80\x9f"
+)
 def test_a_text_with_format_characters_is_read_without_them_and_with_spaces(hidden):
     assert _forms(f"ab{hidden}cd") == ["abcd", "ab cd\n"]
     assert _forms(f"aB{hidden}3{hidden}4") == [
@@ -95,6 +97,18 @@ def test_every_reading_points_at_its_characters(parts):
             char == "\n" or text[i] == char or (char == " " and is_format(text[i]))
             for i, char in zip(where, form, strict=True)
         )
+
+
+@pytest.mark.parametrize("text", ["a\tb", "a\nb", "a\r\nb", "a\x0bb", "a\x0cb"])
+def test_white_space_hides_nothing(text):
+    assert readings(text) == ([(text, None)], [])
+
+
+def test_a_word_spelt_with_marks_is_one_word_in_every_reading():
+    spelt = "\u200b".join("Metoprolol")
+    assert _forms(f"{spelt} 25") == ["Metoprolol 25"]
+    assert _forms(f"{spelt} 25 ab\u200bcd") == ["Metoprolol 25 abcd", "Metoprolol 25 ab cd\n"]
+    assert "John A Smith\n" in _forms("John\u200bA\u200bSmith")
 
 
 def test_what_is_far_from_a_format_character_is_read_once():

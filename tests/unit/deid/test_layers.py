@@ -47,6 +47,27 @@ def test_a_year_alone_is_not_claimed():
     assert layers._claimed("2019 3/4/2019 2019", [], candidates) == candidates[1:2]
 
 
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [
+        ("2019-20", False), ("1977/79", False), ("2015-2019", False),
+        ("2012-03", True), ("2020-12", True), ("3/2019", True),
+    ],
+)  # fmt: skip
+def test_two_years_are_not_claimed_and_a_year_with_its_month_is(text, claimed):
+    assert bool(layers._claimed(text, [], [(0, len(text), E.DATE, 0.9, None)])) is claimed
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [("s/n UU0917", "UU0917"), ("CSN: 300418876", "300418876"), ("serial/lot 2FA09", "serial/lot 2FA09"),
+     ("plate lic. NH 441", "NH 441"), ("card visa", "card visa")],
+)  # fmt: skip
+def test_what_announces_a_number_is_no_part_of_it(text, left):
+    ((start, end, *_),) = layers._claimed(text, [], [(0, len(text), E.OTHER_ID, 0.9, None)])
+    assert text[start:end] == left
+
+
 def test_a_state_alone_is_not_claimed():
     text = "Boston, MA, Ohio"
     city = (0, 6, E.LOCATION, 0.9, None)

@@ -53,8 +53,8 @@ def test_layouts_fill_the_machine_and_never_exceed_it(cpus):
 def test_wider_sessions_are_taken_only_where_they_do_clearly_more():
     narrow, middle, wide = Layout(8, 1), Layout(2, 4), Layout(1, 8)
     assert choose({narrow: 100.0, middle: 105.0, wide: 90.0}) == narrow
-    assert choose({narrow: 100.0, middle: 120.0, wide: 125.0}) == middle
-    assert choose({narrow: 100.0, middle: 120.0, wide: 200.0}) == wide
+    assert choose({narrow: 100.0, middle: 130.0, wide: 140.0}) == middle
+    assert choose({narrow: 100.0, middle: 130.0, wide: 200.0}) == wide
     assert choose({narrow: 1.0}) == narrow
 
 

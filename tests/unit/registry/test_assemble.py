@@ -68,14 +68,14 @@ def test_int8_says_how_often_it_agreed_with_fp32():
     assert manifest.quantised.compared == 200
     share = manifest.quantised.agreed / 200
     assert share >= 0.99
-    said = f"int8 gives the label of fp32 on {share:.2%} of 200 texts."
-    assert said in entry.notes
+    said = f"int8 gives the label of fp32 on {share:.2%} of 200 texts ("
+    assert any(note.startswith(said) for note in entry.notes)
     assert said in entry.files["README.md"].decode()
 
 
 def test_int8_that_changes_labels_is_refused_with_the_figure(monkeypatch):
     monkeypatch.setattr("wardgate.registry.quantize.LIMIT", 1)  # three values a weight: far too few
-    with pytest.raises(ManifestInvalid, match=r"on \d\d\.\d\d% of 200 texts; at least 99%"):
+    with pytest.raises(ManifestInvalid, match=r"% of 200 texts; at least 99%"):
         text_entry(model(), ORIGIN, sample=texts(200), int8=True)
 
 

@@ -9,8 +9,9 @@ import tiny_models
 from tiny_classifiers import WIDTH, classifier, texts
 from wardgate.errors import ManifestInvalid
 from wardgate.registry import graph
-from wardgate.registry.quantize import LIMIT, TABLE_ROWS, quantize
-from wardgate.registry.trial import TextTrial
+from wardgate.registry.quantize import LIMIT, TABLE_ROWS, quantize, rounded_values
+from wardgate.registry.ranges import reaches
+from wardgate.registry.trial import TextTrial, session
 
 
 def trial(model: onnx.ModelProto, labels: int = 2) -> TextTrial:
@@ -21,11 +22,17 @@ def weights(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return {each.name: each for each in model.graph.initializer}
 
 
+def met(exact: onnx.ModelProto) -> dict[str, float]:
+    ids = trial(exact).ids
+    return reaches(exact, rounded_values(exact, 2), [ids(text) for text in texts(40)])
+
+
 @pytest.mark.parametrize("opset", [13, 17, 18, 20])
 @pytest.mark.parametrize("tokens", [False, True])
-def test_logits_stay_close_and_do_not_depend_on_the_batch(opset, tokens):
+@pytest.mark.parametrize("fixed", [False, True])
+def test_logits_stay_close_and_do_not_depend_on_the_batch(opset, tokens, fixed):
     exact = graph.adapt(classifier(tokens=tokens, opset=opset), 2, tokens=tokens)
-    rounded = quantize(exact, 2)
+    rounded = quantize(exact, 2, reaches=met(exact) if fixed else None)
     one, other = trial(exact), trial(rounded)
     found = [(one.logits(text), other.logits(text)) for text in texts(40)]
     largest = max(float(np.abs(a).max()) for a, _ in found)
@@ -85,6 +92,65 @@ def test_gelu_gets_the_steps_it_needs():
     assert "wardgate_middle_128" in weights(rounded)
     for text in texts(20):
         assert np.abs(trial(exact).logits(text) - trial(rounded).logits(text)).max() < 0.5
+
+
+def test_a_fixed_step_takes_the_bias_along_unless_something_else_takes_the_product():
+    def built(*more: onnx.NodeProto) -> onnx.ModelProto:
+        value = helper.make_tensor_value_info
+        rng = np.random.default_rng(3)
+        nodes = [
+            helper.make_node("MatMul", ["x", "w"], ["product"]),
+            helper.make_node("Add", ["bias", "product"], ["y"]),
+            *more,
+        ]
+        tensors = {"w": rng.normal(size=(8, 6)), "bias": rng.normal(size=6)}
+        made = helper.make_graph(
+            nodes,
+            "g",
+            [value("x", onnx.TensorProto.FLOAT, [1, 5, 8])],
+            [value(node.output[0], onnx.TensorProto.FLOAT, None) for node in nodes[1:]],
+            [onnx.numpy_helper.from_array(v.astype("f"), k) for k, v in tensors.items()],
+        )
+        return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+    x = np.random.default_rng(4).normal(size=(1, 5, 8)).astype(np.float32)
+    for extra, kinds in (((), 2), ((helper.make_node("Neg", ["product"], ["z"]),), 4)):
+        exact = built(*extra)
+        rounded = quantize(exact, 2, reaches={"x": float(np.abs(x).max())})
+        assert len(rounded.graph.node) == kinds
+        wanted = session(graph.write(exact)).run(None, {"x": x})
+        found = session(graph.write(rounded)).run(None, {"x": x})
+        for a, b in zip(wanted, found, strict=True):
+            assert np.abs(a - b).max() < 0.1 * np.abs(a).max()
+
+
+def test_a_reach_cuts_off_what_is_met_once_and_keeps_what_is_common():
+    x = helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["b", "n"])
+    mask = helper.make_tensor_value_info("attention_mask", onnx.TensorProto.INT64, ["b", "n"])
+    table = np.concatenate([np.random.default_rng(5).normal(size=63), [90.0]]).astype("f")
+    made = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("Gather", ["table", "input_ids"], ["even"]),
+                helper.make_node("Gather", ["flat", "input_ids"], ["uniform"]),
+            ],
+            "g",
+            [x, mask],
+            [],
+            [
+                onnx.numpy_helper.from_array(table, "table"),
+                onnx.numpy_helper.from_array(np.linspace(-2, 2, 64).astype("f"), "flat"),
+            ],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    rows = [list(range(64)) for _ in range(2)]
+    found = reaches(made, ["even", "uniform"], rows)
+    assert found["uniform"] == pytest.approx(2.0, rel=0.05)
+    assert found["even"] == pytest.approx(90.0)  # one in 64 weighs more than fine steps
+    common = [[*range(63)] * 2000, [63]]
+    assert reaches(made, ["even"], common)["even"] < 90.0
 
 
 def test_a_graph_that_is_too_old_or_has_nothing_to_round_is_refused():
