@@ -30,8 +30,11 @@ def test_one_that_was_off_stays_off() -> None:
 
 
 def test_what_has_settled_is_not_walked_again() -> None:
+    usual = gc.get_threshold()
     try:
         collector.settle()
         assert gc.get_freeze_count() > len(gc.get_objects())
+        assert gc.get_threshold()[0] == collector.YOUNG
     finally:
         gc.unfreeze()
+        gc.set_threshold(*usual)
