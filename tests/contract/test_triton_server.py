@@ -38,6 +38,14 @@ def tiny(graph: bytes, **changes) -> LoadedModel:
     return LoadedModel(manifest, files)
 
 
+def infer_request(name: str, ids: np.ndarray) -> pb.ModelInferRequest:
+    request = pb.ModelInferRequest(model_name=name, model_version="1")
+    for tensor, values in (("input_ids", ids), ("attention_mask", np.ones_like(ids))):
+        request.inputs.add(name=tensor, datatype="INT64", shape=values.shape)
+        request.raw_input_contents.append(values.tobytes())
+    return request
+
+
 class Bench:
     """A server over one repository, a channel to it, and a loop to drive both."""
 
@@ -90,11 +98,7 @@ class Bench:
         )
 
     async def infer(self, ids, *, name: str | None = None) -> np.ndarray:
-        ids = np.asarray(ids, np.int64)
-        request = pb.ModelInferRequest(model_name=name or self.name, model_version="1")
-        for tensor, values in (("input_ids", ids), ("attention_mask", np.ones_like(ids))):
-            request.inputs.add(name=tensor, datatype="INT64", shape=values.shape)
-            request.raw_input_contents.append(values.tobytes())
+        request = infer_request(name or self.name, np.asarray(ids, np.int64))
         reply = await self.stub.ModelInfer(request, timeout=DEADLINE)
         return np.frombuffer(reply.raw_output_contents[0], np.float32).reshape(
             tuple(reply.outputs[0].shape)
@@ -183,6 +187,45 @@ def test_the_shipped_model_gives_what_it_gives_without_triton(bench) -> None:
     np.testing.assert_allclose(bench.run(call()), direct, atol=1e-5)
 
 
+def test_a_queue_policy_keeps_order_and_deadlines(bench) -> None:
+    """Interactive rows pass bulk rows that came first, and what waited for too long is refused.
+
+    The batcher may sleep through the moment in which the model gets free, for half a second.
+    """
+    options = export.Options(max_batch_size=2, queue_policy=True)
+    model = tiny(tiny_models.fingerprint().graph, version="levels")
+    name = export.write(model, bench.repository, options).name
+    order: list[str] = []
+
+    async def call(label: str, ids, level: int, timeout_us: int) -> grpc.StatusCode:
+        request = infer_request(name, np.asarray(ids, np.int64))
+        request.parameters["priority"].uint64_param = level
+        request.parameters["timeout"].int64_param = timeout_us
+        try:
+            await bench.stub.ModelInfer(request, timeout=DEADLINE)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        order.append(label)
+        return grpc.StatusCode.OK
+
+    async def all_of_them() -> list[grpc.StatusCode]:
+        await bench.load(name)
+        try:
+            slow = [[SLOW_ID] * 16] * 2
+            bulk = [asyncio.create_task(call(f"bulk {n}", slow, 2, 30_000_000)) for n in range(12)]
+            await bulk[0]
+            late = call("late", slow, 2, 1)
+            quick = call("interactive", [[8] * 16] * 2, 1, 30_000_000)
+            return await asyncio.gather(late, quick, *bulk)
+        finally:
+            await bench.unload(name)
+
+    late, *served = bench.run(all_of_them())
+    assert set(served) == {grpc.StatusCode.OK}
+    assert late is not grpc.StatusCode.OK
+    assert order[-1] != "interactive"
+
+
 def test_calls_of_two_lengths_join_and_each_gets_its_own_rows(bench) -> None:
     calls = [[[place + 1] * (16 if place % 2 else 32)] * (1 + place % 3) for place in range(24)]
     asked = 1 + sum(map(len, calls))
@@ -229,7 +272,9 @@ def test_a_warm_model_has_its_priority_and_its_cores_back(bench) -> None:
     for pid in descendants(bench.pid):
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it may have ended
             for thread in Path(f"/proc/{pid}/task").iterdir():
-                assert os.getpriority(os.PRIO_PROCESS, int(thread.name)) == 0
+                usual = os.getpriority(os.PRIO_PROCESS, bench.pid)
+                assert os.getpriority(os.PRIO_PROCESS, int(thread.name)) == usual
+                assert os.sched_getscheduler(int(thread.name)) == os.SCHED_OTHER
                 assert os.sched_getaffinity(int(thread.name)) == os.sched_getaffinity(bench.pid)
 
 
@@ -421,17 +466,22 @@ async def main():
         grpc.aio.secure_channel(access.address, credentials))
     await stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name=name),
                                    metadata=((access.header, access.secret),), timeout=60)
+    request = pb.ModelInferRequest.FromString(bytes.fromhex(sys.argv[3]))
+    await stub.ModelInfer(request)
     print(server._process._native.pid, flush=True)
-    await asyncio.Event().wait()
+    while True:
+        await asyncio.gather(*(stub.ModelInfer(request) for _ in range(8)))
 
 asyncio.run(main())
 """
 
 
-def test_it_dies_with_a_gateway_that_is_killed(installed, tmp_path) -> None:
+@pytest.mark.parametrize("token", [5, SLOW_ID], ids=["busy", "in a long run"])
+def test_it_dies_with_a_gateway_that_is_killed(installed, tmp_path, token) -> None:
     name = export.write(tiny(tiny_models.fingerprint().graph), tmp_path / "models").name
+    call = infer_request(name, np.full((4, 16), token, np.int64)).SerializeToString().hex()
     with subprocess.Popen(
-        [sys.executable, "-c", ORPHANS, str(tmp_path), name], stdout=subprocess.PIPE
+        [sys.executable, "-c", ORPHANS, str(tmp_path), name, call], stdout=subprocess.PIPE
     ) as gateway:
         processes = set()
         try:

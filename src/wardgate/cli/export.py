@@ -30,8 +30,9 @@ from wardgate.registry import export as triton
               help="Rows that go at once; may be repeated.  [default: the most]")  # fmt: skip
 @click.option("--max-queue-delay-us", type=click.IntRange(0, 1_000_000), default=0,
               show_default=True, help="How long a batch waits to fill, microseconds.")  # fmt: skip
-@click.option("--queue-policy", is_flag=True,
-              help="Priorities, queue bound and deadlines in Triton too: it stalls.")  # fmt: skip
+@click.option("--queue-policy/--no-queue-policy", default=None,
+              help="Priorities, queue bound and deadlines in Triton too; its batcher may then "
+              "stall for half a second.  [default: for the container's backends]")  # fmt: skip
 @place_options
 def export(
     *,
@@ -45,7 +46,7 @@ def export(
     max_batch_size: int,
     preferred: tuple[int, ...],
     max_queue_delay_us: int,
-    queue_policy: bool,
+    queue_policy: bool | None,
     **places: Any,
 ) -> None:
     """Write the model NAME, which a gateway must trust, as a complete Triton model repository."""

@@ -6,8 +6,9 @@ loop go as one call, up to the model's most rows, where their deadlines are near
 runs until the last of them, and what nobody waits for any more must not run for long. No
 interactive row waits for company; the remote batcher joins the calls of all processes.
 
-Bulk rows wait here rather than there: few bulk calls are out at a time, so that interactive rows
-find a short queue, and the bulk rows that gather meanwhile make fuller calls.
+Rows wait here rather than there, since here one whose caller leaves does not run. Few bulk calls
+are out at a time, so that interactive rows find a short queue; of interactive ones so many that the
+remote batcher never runs out of full batches. What gathers meanwhile makes fuller calls.
 
 Time comes in as `now`, seconds of one monotonic clock.
 """
@@ -26,6 +27,9 @@ DEADLINE_RATIO = 2.0
 """Rows go together where the last deadline is at most this many times as far as the first."""
 BULK_CALLS = 2
 """Bulk calls out at a time: one that runs and one that follows it without a gap."""
+FULL_CALLS = 4
+"""Interactive rows of a model that are out at a time, in full calls: enough for two instances of a
+remote batcher, each with one batch that runs and one that follows, from one process alone."""
 RETRY_LEAST, RETRY_MOST = 0.05, 30.0
 """Bounds of the advice to come back, seconds."""
 
@@ -70,6 +74,8 @@ class Joiner:
         self._tickets: dict[int, int] = {}
         self._seconds = RETRY_LEAST
         self._bulk = 0
+        self._out: dict[str, int] = {}
+        """Interactive rows of each model that are out."""
         self.queue_tokens = queue_tokens
         self.tokens = 0
         """Tokens of all callers that have not been freed, padding left out."""
@@ -121,31 +127,46 @@ class Joiner:
 
         Each call that is taken is given back to `ended`; take again after it.
         """
-        found: list[Joined] = []
-        kept: dict[_Lane, list[_Waiting]] = {}
-        for lane, waiting in self._lanes.items():
+        for lane, waiting in tuple(self._lanes.items()):
             here = [each for each in waiting if each.row.ticket in self._tickets]
-            if lane[2] is Priority.BULK:
-                kept[lane] = here
+            if here:
+                self._lanes[lane] = here
             else:
-                found += self._joined(lane, here, now)
-        found.sort(key=attrgetter("deadline"))
-        while self._bulk < BULK_CALLS and (lanes := [lane for lane in kept if kept[lane]]):
-            lane = min(lanes, key=lambda each: min(row.deadline for row in kept[each]))
-            call = self._joined(lane, kept[lane], now)[0]
-            gone = {(row.ticket, row.index) for row in call.rows}
-            kept[lane] = [
-                each for each in kept[lane] if (each.row.ticket, each.row.index) not in gone
-            ]
+                del self._lanes[lane]
+        ready: list[Joined] = []
+        for lane, waiting in self._lanes.items():
+            if lane[2] is Priority.INTERACTIVE and self._room(lane[0]):
+                ready += self._joined(lane, waiting, now)
+        ready.sort(key=attrgetter("deadline"))
+        found: list[Joined] = []
+        for call in ready:
+            if self._room(call.model):
+                self._remove(call)
+                self._out[call.model] = self._out.get(call.model, 0) + len(call.rows)
+                found.append(call)
+        while self._bulk < BULK_CALLS and (
+            lanes := [lane for lane in self._lanes if lane[2] is Priority.BULK]
+        ):
+            lane = min(lanes, key=lambda each: min(row.deadline for row in self._lanes[each]))
+            call = self._joined(lane, self._lanes[lane], now)[0]
+            self._remove(call)
             found.append(call)
             self._bulk += 1
-        self._lanes = {lane: rows for lane, rows in kept.items() if rows}
         return found
+
+    @property
+    def waits(self) -> bool:
+        """Whether rows are here that may go once a call has ended."""
+        return bool(self._lanes)
 
     def ended(self, call: Joined) -> None:
         """Count a call that was answered, failed or was cancelled."""
         if call.priority is Priority.BULK:
             self._bulk -= 1
+        else:
+            self._out[call.model] -= len(call.rows)
+            if not self._out[call.model]:
+                del self._out[call.model]
 
     def took(self, seconds: float) -> None:
         """Learn from a call that was answered in `seconds` how long the queue takes."""
@@ -154,6 +175,20 @@ class Joiner:
     def retry_after(self) -> float:
         """Seconds after which what is out will have been answered: the time calls take."""
         return min(max(self._seconds, RETRY_LEAST), RETRY_MOST)
+
+    def _room(self, model: str) -> bool:
+        """Whether another interactive call of a model may go out; the last may be a full one."""
+        _, most = self._models.get(model, ((), 1))
+        return self._out.get(model, 0) < FULL_CALLS * most
+
+    def _remove(self, call: Joined) -> None:
+        lane = (call.model, call.length, call.priority)
+        gone = {(row.ticket, row.index) for row in call.rows}
+        left = [each for each in self._lanes[lane] if (each.row.ticket, each.row.index) not in gone]
+        if left:
+            self._lanes[lane] = left
+        else:
+            del self._lanes[lane]
 
     def _joined(self, lane: _Lane, waiting: list[_Waiting], now: float) -> list[Joined]:
         model, length, priority = lane

@@ -164,7 +164,7 @@ class Calls:
         self._out.discard(task)
         self._left -= call.left
         self._joiner.ended(call.joined)
-        if call.joined.priority is Priority.BULK:
+        if self._joiner.waits:
             self._schedule()
         self._count()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 import sys
 from contextlib import suppress
@@ -21,7 +22,7 @@ NICE_TO_ZERO = 20
 
 
 def main(arguments: list[str]) -> None:
-    """Lead a group, forbid core files, drop to UID, end with the process PARENT, run COMMAND."""
+    """Lead a group, forbid core files, drop to UID, end with PARENT, run COMMAND, all of it."""
     # No session: Linux may weigh a session as one (sched(7), autogroup), whatever the nice values
     # in it, and a model that loads would take from the gateway what it yields to its neighbours.
     os.setpgid(0, 0)
@@ -40,7 +41,28 @@ def main(arguments: list[str]) -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(1)
+    _watch()
     os.execv(command[0], command)  # noqa: S606 -- there is no shell, and none is wanted
+
+
+def _watch() -> None:
+    """Leave a process behind that ends the whole group once this one, the server, has ended.
+
+    The processes of models look for their server too, and end in order; one that has a call in
+    flight then waits for it for ever.
+    """
+    with suppress(OSError):  # before Linux 5.3
+        server = os.pidfd_open(os.getpid())
+        if os.fork():
+            os.close(server)
+            return
+        try:
+            os.closerange(0, server)  # no key and no pipe stays open here
+            os.closerange(server + 1, os.sysconf("SC_OPEN_MAX"))
+            select.select([server], [], [])
+            os.killpg(0, signal.SIGKILL)
+        finally:
+            os._exit(1)
 
 
 if __name__ == "__main__":

@@ -168,7 +168,18 @@ async def _described(link: Link, name: str, model: ServedModel) -> None:
     Where Triton says -1 it takes any size: [batch, length] in, [batch, labels] out.
     """
     request = service_pb2.ModelMetadataRequest(name=name, version=VERSION)
-    found = await link.command("ModelMetadata", request, ASK_SECONDS)
+    try:
+        found = await link.command("ModelMetadata", request, ASK_SECONDS)
+    except EngineUnavailable as error:
+        if link.controls or is_lost(error):
+            raise
+        # Triton answers UNAVAILABLE where a protocol is restricted.
+        raise EngineUnavailable(
+            "Triton does not describe its models to the gateway; take 'metadata' out of its "
+            "restricted protocols, or set engine.triton_control.",
+            reason="triton-refused",
+            retry_after=1.0,
+        ) from None
     inputs = {each.name: (each.datatype, tuple(each.shape)) for each in found.inputs}
     outputs = {each.name: (each.datatype, tuple(each.shape)) for each in found.outputs}
     ids = ("INT64", (-1, -1))

@@ -49,16 +49,22 @@ class Options:
     max_queue_delay_us: int = 0
     """How long a batch that is not full waits for company, microseconds. With 0 batches form
     while the instances are busy, and nobody waits for nobody."""
-    queue_policy: bool = False
-    """Whether Triton keeps priorities, a bounded queue and deadlines of its own. The gateway keeps
-    all three itself. Each of them alone ends the pre-fetching of Triton's batcher (core pull
-    request 237), and without it calls were measured to lie for half a second beside an idle model
-    (Triton 2.51, `benchmarks/triton_queue_policy.py`; server issue 8870)."""
+    queue_policy: bool | None = None
+    """Whether Triton keeps priorities, a bounded queue and deadlines of its own; None for a
+    container alone, which callers besides the gateway may share. The gateway keeps all three
+    itself. Each of them alone ends the pre-fetching of Triton's batcher (core pull request 237),
+    and without it calls were measured to lie for half a second beside an idle model (Triton 2.51,
+    `benchmarks/triton_queue_policy.py`; server issue 8870)."""
     queue_calls: int = 4096
-    """With `queue_policy`: calls that may wait; above it Triton refuses."""
+    """With `queues`: calls that may wait; above it Triton refuses."""
     timeout_us: int = 600_000_000
-    """With `queue_policy`: longest wait in the queue, microseconds. A call may ask for less, never
+    """With `queues`: longest wait in the queue, microseconds. A call may ask for less, never
     for more, so it is above the longest deadline that the gateway gives."""
+
+    @property
+    def queues(self) -> bool:
+        """Whether priority levels and a queue policy are written."""
+        return self.backend != "python" if self.queue_policy is None else self.queue_policy
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -176,7 +182,7 @@ def _batching(options: Options) -> str:
         f"preferred_batch_size: [ {', '.join(map(str, options.sizes))} ]",
         f"max_queue_delay_microseconds: {options.max_queue_delay_us}",
     ]
-    if options.queue_policy:
+    if options.queues:
         lines.append(_policy(options))
     return "\n  ".join(["dynamic_batching {", *lines]) + "\n}"
 

@@ -37,6 +37,19 @@ def test_the_container_gets_onnx_runtime_on_its_gpus(tmp_path) -> None:
     (config,) = tmp_path.glob("*/config.pbtxt")
     assert 'backend: "onnxruntime"' in config.read_text()
     assert "gpus: [ 0, 1 ]" in config.read_text()
+    assert "priority_levels: 2" in config.read_text()
+
+
+def test_priorities_may_be_left_to_the_gateway(tmp_path) -> None:
+    for place, (wish, there) in enumerate(
+        ((["--no-queue-policy"], False), (["--backend", "python"], False),
+         (["--backend", "python", "--queue-policy"], True))
+    ):  # fmt: skip
+        out = tmp_path / str(place)
+        done = CliRunner().invoke(export, ["sentiment", "--to", "triton", "--out", str(out), *wish])
+        assert done.exit_code == 0, done.output
+        (config,) = out.glob("*/config.pbtxt")
+        assert ("priority_levels" in config.read_text()) is there
 
 
 def test_what_torch_runs_goes_along_for_the_wheels_server_on_a_gpu(tmp_path, monkeypatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardgate.engine.join import BULK_CALLS, DEADLINE_RATIO, Joiner
+from wardgate.engine.join import BULK_CALLS, DEADLINE_RATIO, FULL_CALLS, Joiner
 from wardgate.errors import ModelUnknown, NoteExceedsModel, Overloaded
 from wardgate.types import Priority
 
@@ -128,6 +128,44 @@ def test_few_bulk_calls_are_out_at_a_time_and_interactive_ones_never_wait_for_th
     made.ended(out[1])
     (last,) = made.take(0.0)
     assert [row.ticket for row in last.rows] == [15]
+
+
+def test_what_waits_for_room_is_here_when_its_caller_leaves():
+    made = joiner()
+    for ticket in range(FULL_CALLS * MOST + 8):
+        push(made, ticket, 3, deadline=10.0 + ticket / 100)
+    out = made.take(0.0)
+    assert [row.ticket for call in out for row in call.rows] == list(range(FULL_CALLS * MOST))
+    assert made.waits
+    assert made.take(0.0) == []
+    push(made, 100, 3, model="b")  # another model has room of its own
+    (other,) = made.take(0.0)
+    made.ended(other)
+    made.free(FULL_CALLS * MOST)  # who leaves now has never gone
+    for call in out[:2]:
+        made.ended(call)
+    again = made.take(0.0)
+    first = FULL_CALLS * MOST + 1
+    assert [row.ticket for call in again for row in call.rows] == list(range(first, first + 6))
+    for call in out[2:] + again:
+        made.ended(call)
+    (last,) = made.take(0.0)
+    assert len(last.rows) == 1
+    made.ended(last)
+    assert not made.waits
+
+
+def test_a_large_call_is_not_passed_for_ever_by_small_ones():
+    made = joiner()
+    out = []
+    for ticket in range(FULL_CALLS * MOST):
+        push(made, ticket, 3, deadline=1.0)
+        out += made.take(0.0)
+    push(made, 50, *[5] * MOST, deadline=2.0)
+    push(made, 51, 3, deadline=3.0)
+    made.ended(out.pop())
+    (call,) = made.take(0.0)
+    assert [row.ticket for row in call.rows] == [50] * MOST
 
 
 def test_what_could_never_go_is_refused_for_good():

@@ -8,11 +8,12 @@ from contextlib import suppress
 
 import grpc
 import pytest
-from tritonclient.grpc import service_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import tiny_models
 from tiny_models import NAN_ID, SLOW_ID
-from wardgate.engine.join import Joiner
+from wardgate.engine.join import FULL_CALLS, Joiner
+from wardgate.engine.tensors import served_name
 from wardgate.engine.tritoncalls import OVERDUE_SECONDS, Calls
 from wardgate.engine.tritonlink import Endpoint, Link
 from wardgate.engine.tritonshare import Shape
@@ -154,6 +155,52 @@ def test_callers_that_leave_or_run_out_of_time_do_not_crash_the_server(triton):
         return server is triton.server._process._native and server.returncode is None
 
     assert triton.run(scenario())
+
+
+async def inferences(triton) -> int:
+    """Rows that the server has run, by its own count."""
+    request = service_pb2.ModelStatisticsRequest(name=served_name(triton.model.id))
+    reply = await triton.engine._calls.link.command("ModelStatistics", request, 20.0)
+    return sum(each.inference_count for each in reply.model_stats)
+
+
+def test_who_leaves_a_long_queue_is_never_run(triton):
+    async def scenario():
+        engine = triton.make(rows=1)
+        await engine.start([triton.model])
+        link, answers = engine._calls.link, asyncio.Event()
+        infer = link.infer
+
+        async def held(request, seconds):
+            await answers.wait()
+            return await infer(request, seconds)
+
+        link.infer = held
+        try:
+            before = await inferences(triton)
+            first = [asyncio.create_task(triton.infer([7], engine=engine)) for _ in range(4)]
+            await triton.until(lambda: len(engine._calls._out) == FULL_CALLS == len(first))
+            leavers = [asyncio.create_task(triton.infer([4], engine=engine)) for _ in range(20)]
+            stayer = asyncio.create_task(triton.infer([5], engine=engine))
+            with pytest.raises(DeadlineExceeded):
+                await triton.infer([6], engine=engine, timeout=0.001)
+            assert len(engine._calls._callers) == len(first) + len(leavers) + 1
+            for leaver in leavers:
+                leaver.cancel()
+            await asyncio.wait(leavers)
+            assert len(engine._calls._out) == FULL_CALLS
+            answers.set()
+            assert (await stayer).tolist() == [[5, 5]]
+            await asyncio.gather(*first)
+            # Triton counts a call a little after it has answered it.
+            async with asyncio.timeout(10):
+                while (ran := await inferences(triton) - before) < len(first) + 1:
+                    pass
+            return ran
+        finally:
+            await engine.close()
+
+    assert triton.run(scenario()) == FULL_CALLS + 1
 
 
 async def left_alone(triton, engine, ids):

@@ -7,6 +7,8 @@ import os
 import select
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,45 @@ def test_the_command_dies_with_its_parent() -> None:
         assert select.select([child], [], [], 30)[0]
     finally:
         os.close(child)
+
+
+def open_files(process: int) -> list[str]:
+    found = []
+    for each in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(each.readlink()))
+    return found
+
+
+def test_all_that_the_command_started_ends_with_it_and_what_sees_to_that_holds_nothing() -> None:
+    script = "sleep 60 & echo $!; exec sleep 60"
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            tritonlaunch.__file__,
+            "-1",
+            str(os.getpid()),
+            "/bin/sh",
+            "-c",
+            script,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None
+        started = int(command.stdout.readline())
+        children = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text()
+        (watcher,) = set(map(int, children.split())) - {started}
+        ends = os.pidfd_open(started), os.pidfd_open(watcher)
+        try:
+            until = time.monotonic() + 30
+            while open_files(watcher) != ["anon_inode:[pidfd]"]:  # it may be closing the others
+                assert time.monotonic() < until
+            command.kill()
+            for end in ends:
+                assert select.select([end], [], [], 30)[0]
+        finally:
+            for end in ends:
+                os.close(end)

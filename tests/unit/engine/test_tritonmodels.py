@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import tiny_models
 from triton_bench import loaded
 from wardgate.engine.tensors import served_name
+from wardgate.engine.tritonlink import Link
 from wardgate.engine.tritonmodels import Present
 from wardgate.errors import EngineUnavailable, ManifestInvalid, ModelOutputInvalid
 from wardgate.registry import export
@@ -70,6 +72,19 @@ def test_a_model_that_triton_describes_otherwise_is_refused(triton):
         with pytest.raises(ManifestInvalid):
             triton.run(models.load(link(triton), other))
     assert not ready(triton, model)
+
+
+def test_without_the_key_a_triton_that_restricts_metadata_says_what_to_do(triton):
+    async def scenario():
+        at = dataclasses.replace(triton.endpoint, header=None, secret=None)
+        stranger = Link(at)
+        try:
+            await Present(lengths=export.buckets).load(stranger, triton.model)
+        finally:
+            await stranger.close()
+
+    with pytest.raises(EngineUnavailable, match="take 'metadata' out of its restricted"):
+        triton.run(scenario())
 
 
 def test_a_model_that_should_be_there_and_is_not_is_refused_by_name(triton):

@@ -104,9 +104,19 @@ def test_batches_form_by_priority_and_end_by_deadline(model) -> None:
     assert policy.max_queue_size > 0
     # an override may only shorten it: the longest `limits.timeout_ms` must fit
     assert policy.default_timeout_microseconds >= 60_000_000
-    plain = parsed(model).dynamic_batching
-    assert plain.priority_levels == 0
-    assert not plain.HasField("default_queue_policy")
+
+
+def test_a_container_has_priorities_and_a_queue_policy_unless_told_otherwise(model) -> None:
+    for backend, asked, there in (
+        ("python", None, False),
+        ("onnxruntime", None, True),
+        ("tensorrt", None, True),
+        ("python", True, True),
+        ("onnxruntime", False, False),
+    ):
+        batching = parsed(model, Options(backend=backend, queue_policy=asked)).dynamic_batching
+        assert (batching.priority_levels == 2) is there
+        assert batching.HasField("default_queue_policy") is there
 
 
 def test_only_the_python_backend_takes_several_lengths_in_one_call(model) -> None:

@@ -294,8 +294,10 @@ async def test_every_other_method_is_unimplemented(caller, method) -> None:
     scopes = ("infer:sentiment", "models:read", "models:write", "audit:read")
     for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
         start = getattr(caller.channel, kind)(f"/{method}")
-        given = [b"x"] if kind.startswith("stream") else b"x"
-        call = start(given, metadata=caller.metadata(*scopes))
+        # A stream sends no message: grpc.aio's client makes INTERNAL of a status that comes while
+        # it still writes (grpc/grpc#36066), one call in a thousand under load.
+        given = () if kind.startswith("stream") else (b"x",)
+        call = start(*given, metadata=caller.metadata(*scopes))
         assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
         assert await call.details() == "This method is not served."
 
