@@ -55,7 +55,7 @@ MIX = {
     "wnut17": 2,
     "btc": 2,
     "piianon": 2,
-    "written": 16,
+    "written": 50,
     "presidio": 1.5,
     "meddocan": 0.5,
 }
