@@ -6,7 +6,6 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-
 YOUNG = 10_000
 """Objects made and not freed from which the youngest are looked at; Python's own is 700."""
 
@@ -32,8 +31,8 @@ def settle() -> None:
     """Take all objects that there are for permanent: no later collection walks them.
 
     Word lists and routes live as long as the process. A full collection of a process that serves
-    would walk them for a tenth of a second and more, and every request in it waits. What comes after
-    is looked at more seldom: a request makes objects by the hundred, and next to no cycles.
+    would walk them for a tenth of a second and more, and every request in it waits. What comes
+    after is looked at more seldom: a request makes objects by the hundred, and next to no cycles.
     """
     gc.collect()
     gc.freeze()
