@@ -1,9 +1,9 @@
-"""Turn the marked-up texts in `source/` into gold files for `shared/score_phi.py`.
+"""Turn the marked-up texts in `source/` and `source_c/` into gold files for `shared/score_phi.py`.
 
     python benchmarks/deid/gold/compile.py [--check]
 
-Each `source/<kind>.txt` becomes `<kind>.a.jsonl` and `<kind>.b.jsonl`. The same sources always give
-the same bytes. A bad mark stops the run with the file and line it stands on. `--check` prints what a
+Each `source/<kind>.txt` becomes `<kind>.a.jsonl` and `<kind>.b.jsonl`, each `source_c/<kind>.txt`
+`<kind>.c.jsonl`. The same sources always give the same bytes. A bad mark stops the run with the file and line it stands on. `--check` prints what a
 second reader should look at: unmarked text that looks like a mark which was forgotten.
 """
 
@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
+SETS = {"source": ("a", "b"), "source_c": ("c",)}  # the sets that each folder's documents belong to
 LABELS = {
     label: label
     for label in (
@@ -181,9 +182,10 @@ def documents(path: Path) -> list[dict]:
     for number, (head, after) in enumerate(zip(heads, [*heads[1:], None], strict=True), start=1):
         line = source.count("\n", 0, head.start()) + 1
         chosen = head["rest"].strip()
-        if chosen not in {"a", "b"}:
+        if chosen not in SETS[path.parent.name]:
+            wanted = " or ".join(f"'%% {name}'" for name in SETS[path.parent.name])
             raise BadMarkError(
-                f"{path.name}:{line}: a document starts with '%% a' or '%% b', not {head[0]!r}"
+                f"{path.name}:{line}: a document starts with {wanted}, not {head[0]!r}"
             )
         body = source[head.end() + 1 : after.start() if after else len(source)].rstrip("\n")
         if not body.strip():
@@ -192,7 +194,7 @@ def documents(path: Path) -> list[dict]:
         found.append(
             {
                 "set": chosen,
-                "id": f"{path.stem}-{number:03d}",
+                "id": f"{path.stem}-{'c' if chosen == 'c' else ''}{number:03d}",
                 "text": text,
                 "spans": spans,
                 "line": line,
@@ -232,12 +234,16 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="show what may be a forgotten mark")
     check = parser.parse_args().check
     try:
-        kinds = {path.stem: documents(path) for path in sorted((HERE / "source").glob("*.txt"))}
+        kinds = {
+            (path.stem, SETS[folder]): documents(path)
+            for folder in SETS
+            for path in sorted((HERE / folder).glob("*.txt"))
+        }
     except BadMarkError as fault:
         sys.exit(str(fault))
     total: Counter[str] = Counter()
-    for kind, found in kinds.items():
-        for name in "ab":
+    for (kind, names), found in kinds.items():
+        for name in names:
             rows = [
                 {k: doc[k] for k in ("id", "text", "spans")} for doc in found if doc["set"] == name
             ]
@@ -249,7 +255,9 @@ def main() -> None:
         words = sum(len(doc["text"].split()) for doc in found)
         total.update(counts)
         print(
-            f"{kind}: {len(found)} documents (a {sets['a']}, b {sets['b']}; {clean} without PHI), "
+            f"{kind}: {len(found)} documents ("
+            + ", ".join(f"{name} {sets[name]}" for name in names)
+            + f"; {clean} without PHI), "
             f"{words} words, {counts.total()} spans: "
             + ", ".join(f"{k} {v}" for k, v in counts.most_common())
         )
