@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 DATA ?= ../shared/data
 
-.PHONY: up setup test lint types unit docs docs-check check-training train-sentiment train-phi deployment clean
+.PHONY: up setup test lint types unit docs docs-check check-training train-sentiment train-phi deployment soak clean
 
 up: $(VENV)/.installed  ## start the gateway and send a clinical note through it
 	@$(BIN)/wardgate up $(ARGS)
@@ -55,6 +55,9 @@ train-phi: .venv-training/.installed  ## write notes with PHI, train the tagger 
 
 deployment: $(VENV)/.dev  ## run one deployment of the paper: make deployment ARGS=fastapi|triton|triton-unbatched|hybrid|compare
 	$(BIN)/python benchmarks/deployments.py $(ARGS)
+
+soak: $(VENV)/.dev  ## an hour at 70 % of the capacity: memory, descriptors, p99 (a minute: make soak ARGS="--seconds 60 --out build")
+	$(BIN)/wardgate bench soak benchmarks/scenarios/soak.toml --out benchmarks/results $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-training .training build dist src/*.egg-info

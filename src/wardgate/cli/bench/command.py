@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from wardgate.cli.bench import compare as comparison
-from wardgate.cli.bench import page, results, rounds, scenario
+from wardgate.cli.bench import page, results, rounds, scenario, trials
 from wardgate.cli.bench.compare import Side
-
-_FOLDER = click.Path(path_type=Path, file_okay=False)
-_FILE = click.Path(path_type=Path, dir_okay=False)
-OUT = Path("bench-results")
+from wardgate.cli.bench.shell import FILE, FOLDER, OUT, ends_on_terminate, say
+from wardgate.cli.bench.sim import command as simulation
 
 
 @click.group()
@@ -23,8 +19,8 @@ def bench() -> None:
 
 
 @bench.command()
-@click.argument("scenarios", nargs=-1, required=True, type=_FILE, metavar="SCENARIO...")
-@click.option("--out", type=_FOLDER, default=OUT, show_default=True, help="Folder of the results.")
+@click.argument("scenarios", nargs=-1, required=True, type=FILE, metavar="SCENARIO...")
+@click.option("--out", type=FOLDER, default=OUT, show_default=True, help="Folder of the results.")
 @click.option("--rounds", "many", type=click.IntRange(1), help="Rounds, in place of the file's.")
 @click.option("--seconds", type=float, help="Seconds of each load, in place of the file's.")
 @click.option("--only", multiple=True, help="Run the system of this label alone; may be repeated.")
@@ -44,15 +40,15 @@ def run(
         scenario.changed(scenario.read(path), rounds=many, seconds=seconds, only=only)
         for path in scenarios
     ]
-    signal.signal(signal.SIGTERM, _interrupt)
+    ends_on_terminate()
     for each in found:
-        click.echo(f"{each.name}: {each.title}", err=True)
-        click.echo(str(rounds.run(each, out, lambda line: click.echo(line, err=True))))
+        say(f"{each.name}: {each.title}")
+        click.echo(str(rounds.run(each, out, say)))
 
 
 @bench.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True), metavar="DIR")
-@click.option("--out", type=_FOLDER, help="Folder of the page and figures.  [default: DIR]")
+@click.option("--out", type=FOLDER, help="Folder of the page and figures.  [default: DIR]")
 @click.option("--price", type=click.FloatRange(0), help="Price of this machine for an hour.")
 @click.option("--currency", default="USD", show_default=True, help="Of the price.")
 def report(folder: Path, out: Path | None, price: float | None, currency: str) -> None:
@@ -91,5 +87,13 @@ def compare(a: str, b: str) -> None:
         click.echo(f"note: {warning}", err=True)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 -- signal's
-    raise KeyboardInterrupt
+for _each in (
+    trials.capacity,
+    trials.soak,
+    trials.overload,
+    trials.beside,
+    simulation.service,
+    simulation.simulate,
+    simulation.validation,
+):
+    bench.add_command(_each)

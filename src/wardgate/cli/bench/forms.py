@@ -28,10 +28,15 @@ class Answer:
     score: float
 
 
-def body(form: str, model: str, text: str, *, grpc: bool = False) -> bytes:
-    """Return the bytes of a request's body. Raises Invalid for an unknown form."""
+def body(form: str, model: str, text: str, *, grpc: bool = False, priority: str = "") -> bytes:
+    """Return the bytes of a request's body.
+
+    Raises Invalid for an unknown form, and for a priority in a form other than `predict`.
+    """
     if form not in FORMS:
         raise Invalid(f"unknown form '{form}'; there are {', '.join(FORMS)}.")
+    if priority and (grpc or form != "predict"):
+        raise Invalid("Only Wardgate's own form of HTTP takes a priority here.")
     shape = [1, 1] if form == "oip_batch" else [1]
     if grpc:
         return _message(model, text, shape)
@@ -40,7 +45,7 @@ def body(form: str, model: str, text: str, *, grpc: bool = False) -> bytes:
     elif form == "texts":
         sent = {"texts": [text]}
     elif form == "predict":
-        sent = {"model": model, "text": text}
+        sent = {"model": model, "text": text, **({"priority": priority} if priority else {})}
     else:
         tensor = {"name": "text", "shape": shape, "datatype": "BYTES", "data": [text]}
         sent = {"inputs": [tensor]}

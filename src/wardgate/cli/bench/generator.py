@@ -40,6 +40,8 @@ class Job:
     timeout: float
     seed: int
     processors: tuple[int, ...] = ()
+    priority: str = ""
+    """Of each request, where the form has such a thing; empty: as the system takes it."""
 
     def to_json(self) -> str:
         """Return what `from_json` reads."""
@@ -86,7 +88,10 @@ async def measure(job: Job) -> dict[str, Any]:
 async def connect(job: Job, answered: Answered) -> Sequence[Lane]:
     """Open the lanes of a job."""
     grpc = job.protocol == "grpc"
-    bodies = [forms.body(job.form, job.model, text, grpc=grpc) for text in job.texts]
+    bodies = [
+        forms.body(job.form, job.model, text, grpc=grpc, priority=job.priority)
+        for text in job.texts
+    ]
     if job.protocol == "http1":
         sent = http1.requests(job.target, bodies)
         return await http1.lanes(job.target, sent, job.load.lanes, answered)

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from wardgate.cli.bench import probe
 from wardgate.cli.bench.environment import Model
 from wardgate.cli.bench.probe import Batches
@@ -32,8 +34,8 @@ STOP_SECONDS = 30.0
 _HOST = "127.0.0.1"
 
 
-class Failed(Exception):
-    """A system did not start, or gave wrong answers."""
+class Failed(click.ClickException):
+    """A system did not start, or gave wrong answers; one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Running:
     metrics: str
     """URL of its metrics, or nothing."""
     started_seconds: float
+    log: Path
+    """What it says."""
 
     def batches(self) -> Batches:
         """Return its counters of batches: its own metrics, else what our model code counted."""
@@ -103,6 +107,7 @@ def running(
                 home / "counts",
                 f"http://{_HOST}:{names['metrics_port']}{system.metrics}" if system.metrics else "",
                 time.perf_counter() - began,
+                log,
             )
         finally:
             _stop(process)

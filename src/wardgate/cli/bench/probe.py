@@ -7,6 +7,7 @@ import struct
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def memory_mib(pids: Iterable[int]) -> float:
             continue
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return round(total / 1024, 1)
+
+
+def descriptors(pids: Iterable[int]) -> int:
+    """Return the open file descriptors of processes."""
+    count = 0
+    for pid in pids:
+        with suppress(OSError):
+            count += len(os.listdir(_PROC / str(pid) / "fd"))  # noqa: PTH208 -- names are enough
+    return count
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -11,6 +11,8 @@ from wardgate.cli.bench.histogram import Latencies
 
 GOOD = 200
 TIMEOUT = "timeout"
+REFUSED = frozenset({429, 503})
+"""Statuses of a system that has no room at the moment."""
 _EVERY = 8
 """Each which reply's `Server-Timing` is read: reading costs the generator time."""
 
@@ -22,6 +24,8 @@ class Recorder:
         self.begin, self.end = begin, end
         self.latencies = array("d")
         self.errors: Counter[str] = Counter()
+        self.good = array("d")
+        self.refused = array("d")
         self.lags = array("d")
         self._hops: dict[str, array[float]] = {}
         self._cpu = self._waited = 0.0
@@ -37,9 +41,13 @@ class Recorder:
     def answered(self, seconds: float, status: int, head: bytes) -> None:
         """Count one answer that took `seconds`."""
         self.latencies.append(seconds * 1000)
+        if status in REFUSED:
+            self.refused.append(seconds * 1000)
         if status != GOOD:
             self.errors[str(status)] += 1
-        elif len(self.latencies) % _EVERY == 0:
+            return
+        self.good.append(seconds * 1000)
+        if len(self.latencies) % _EVERY == 0:
             self._timing(head)
 
     def timed_out(self, seconds: float) -> None:
@@ -66,11 +74,19 @@ class Recorder:
             "hops_ms": {
                 hop: round(sum(values) / len(values), 4) for hop, values in self._hops.items()
             },
+            **(self._apart() if self.refused else {}),
             "generator": {
                 "cpu_share": round(self._cpu / seconds, 4),
                 "waited_for_cpu_share": round(self._waited / seconds, 4),
                 "lag": Latencies.of(self.lags).summary(),
             },
+        }
+
+    def _apart(self) -> dict[str, object]:
+        """Return answers and refusals apart: a quick refusal must not pass for a quick answer."""
+        return {
+            "good": Latencies.of(self.good).summary(),
+            "refused": {"requests": len(self.refused), **Latencies.of(self.refused).summary()},
         }
 
     def _timing(self, head: bytes) -> None:

@@ -91,11 +91,11 @@ class Result:
         return [Series(*key, tuple(found[key])) for key in keys]
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a result so that `path` is at every moment a whole file."""
+def write(path: Path, content: Mapping[str, Any], form: str = FORMAT) -> None:
+    """Write a result of this form so that `path` is at every moment a whole file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"format": FORMAT, **content}, indent=1) + "\n", "utf-8")
+    part.write_text(json.dumps({"format": form, **content}, indent=1) + "\n", "utf-8")
     os.replace(part, path)  # noqa: PTH105 -- Path.replace is the same call
 
 

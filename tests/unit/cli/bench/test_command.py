@@ -15,7 +15,7 @@ TWO = {"fastapi": (10, 50), "wardgate": (5, 100)}
 
 def test_run_takes_changes_and_says_where_the_results_are(wardgate, monkeypatch, tmp_path) -> None:
     ran = []
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(command, "ends_on_terminate", lambda: None)
     monkeypatch.setattr(
         command.rounds, "run", lambda found, out, say: ran.append(found) or out / "x.json"
     )

@@ -69,3 +69,10 @@ def test_an_answer_over_grpc_is_read() -> None:
 def test_what_is_no_answer_is_a_value_error(form, reply) -> None:
     with pytest.raises(ValueError):
         forms.answer(form, reply)
+
+
+def test_a_priority_goes_into_our_own_form_alone() -> None:
+    assert json.loads(forms.body("predict", "m", "a", priority="bulk"))["priority"] == "bulk"
+    assert "priority" not in json.loads(forms.body("predict", "m", "a"))
+    with pytest.raises(Invalid):
+        forms.body("text", "m", "a", priority="bulk")

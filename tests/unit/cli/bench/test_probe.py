@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +71,10 @@ def test_only_what_came_since_counts(before) -> None:
     assert Batches(6, 30, 9, 12).since(before) == {
         "runs": 2, "rows_a_batch": 10.0, "padding_share": 0.25,
     }  # fmt: skip
+
+
+def test_open_descriptors_are_counted() -> None:
+    before = probe.descriptors([os.getpid()])
+    with Path(os.devnull).open() as _:
+        assert probe.descriptors([os.getpid()]) == before + 1
+    assert probe.descriptors([]) == 0

@@ -40,3 +40,14 @@ def test_a_reply_without_timing_is_no_fault() -> None:
     for _ in range(8):
         recorder.answered(0.001, 200, b"HTTP/1.1 200 OK\r\nServer-Timing: broken")
     assert recorder.measured()["hops_ms"] == {}
+
+
+def test_refusals_are_told_apart_from_answers() -> None:
+    recorder = Recorder(0.0, 1.0)
+    assert "refused" not in recorder.measured()
+    for status, seconds in ((200, 0.1), (429, 0.001), (503, 0.003), (504, 9.0)):
+        recorder.answered(seconds, status, b"")
+    found = recorder.measured()
+    assert found["refused"]["requests"] == 2
+    assert found["refused"]["max_ms"] == pytest.approx(3, rel=1e-2)
+    assert found["good"]["max_ms"] == pytest.approx(100, rel=1e-2)
