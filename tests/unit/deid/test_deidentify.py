@@ -135,7 +135,7 @@ def test_a_note():
         "Discharge Summary \u2014 Patient: [NAME], MRN: [MRN], DOB: [DATE].\r\n"
         "Dr. [NAME] saw Mrs. [NAME] on 2019 at [LOCATION], [LOCATION], MA 021**.\r\n"
         "90+-year-old born in [DATE]. BP 120/80, 5/5 strength. SSN [SSN]. Fax: [FAX].\r\n"
-        "[EMAIL], IP [IP], [URL] \U0001f469\u200d\u2695\ufe0f \u05d3\u05d5\u05d3\n"
+        "[EMAIL], IP [IP], [URL]\n"  # the word in Hebrew is a name
     )
     assert result.policy == "safe_harbor"
     assert len(result.policy_hash) == 64
