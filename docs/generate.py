@@ -106,9 +106,9 @@ def metrics() -> str:
             labels = ", ".join(f"`{label}`" for label in value._labelnames) or "none"
             name = value._name + ("_total" if value._type == "counter" else "")
             lines.append(f"| `{name}` | {value._type} | {labels} | {value._documentation} |")
-    hop = telemetry.HOP_SECONDS
-    labels = ", ".join(f"`{label}`" for label in hop.labels)
-    lines.append(f"| `{hop.name}` | histogram | {labels} | {hop.documentation} |")
+        elif isinstance(value, telemetry.Seconds):
+            labels = ", ".join(f"`{label}`" for label in value.labels)
+            lines.append(f"| `{value.name}` | histogram | {labels} | {value.documentation} |")
     hops = ", ".join(f"`{hop}`" for hop in telemetry.HOPS)
     lines += ["", f"Hops, in the order of a request: {hops}."]
     return "\n".join(lines) + "\n"

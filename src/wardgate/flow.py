@@ -14,11 +14,11 @@ takes; nothing here knows HTTP, SQLite or ONNX.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from types import TracebackType
 
 from wardgate.audit.record import Recorder, Ticket
 from wardgate.auth.admit import Admission
@@ -47,7 +47,7 @@ from wardgate.request import (
     coded,
     conclude,
 )
-from wardgate.telemetry import IN_FLIGHT, PHI_SPANS, REFUSALS, Hops
+from wardgate.telemetry import PHI_SPANS, REFUSALS, Hops
 from wardgate.types import (
     Decision,
     Deidentified,
@@ -86,6 +86,28 @@ class _Work:
     priority: Priority
     intent: Ticket
     deadline: float
+
+
+class _Refusing:
+    """The context of `Flow.refusing`; a generator would cost four times as much."""
+
+    __slots__ = ("_admitted", "_flow")
+
+    def __init__(self, flow: Flow, admitted: Admitted) -> None:
+        self._flow, self._admitted = flow, admitted
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception):
+            told = error if isinstance(error, WardgateError) else WardgateError()
+            self._flow.refuse(self._admitted.head, told, self._admitted.principal)
 
 
 @dataclass(slots=True)
@@ -130,7 +152,6 @@ class Flow:
         except WardgateError as error:
             self.refuse(head, error, principal)
             raise
-        IN_FLIGHT.inc()
         return Admitted(head, principal, slot, hops)
 
     def refuse(self, head: Head, error: WardgateError, principal: Principal | None) -> None:
@@ -146,17 +167,9 @@ class Flow:
             )
         )
 
-    @contextlib.contextmanager
-    def refusing(self, admitted: Admitted) -> Iterator[None]:
+    def refusing(self, admitted: Admitted) -> _Refusing:
         """Record what turns an admitted call away within, a fault of our own too; it passes on."""
-        try:
-            yield
-        except WardgateError as error:
-            self.refuse(admitted.head, error, admitted.principal)
-            raise
-        except Exception:
-            self.refuse(admitted.head, WardgateError(), admitted.principal)
-            raise
+        return _Refusing(self, admitted)
 
     def turn_away(self, route: str, error: WardgateError, peer: str | None) -> None:
         """Record that a call reached no route of ours; nobody asked who the caller is.
@@ -176,7 +189,8 @@ class Flow:
             clean = await self._deidentify(admitted, ask, decision, deadline)
             given = _Work(admitted, clean, ask.context.priority, intent, deadline)
             reply = await self._answer(given, lease)
-            lease.mirror([note.text for note in clean], [_label(row) for row in reply.rows])
+            if lease.shadow:
+                lease.mirror([note.text for note in clean], [_label(row) for row in reply.rows])
             return await self._coded(admitted, ask, reply, intent)
 
         try:
@@ -208,7 +222,8 @@ class Flow:
             )
         admitted.hops.mark("authorize")
         # from here on this very policy, though another of its name should come into force
-        return replace(decision, policy_hash=self.detector.policy_hash(decision.policy))
+        policy = decision.policy
+        return Decision(policy, decision.obligations, self.detector.policy_hash(policy))
 
     async def _deidentify(
         self, admitted: Admitted, ask: Ask, decision: Decision, deadline: float
@@ -261,6 +276,10 @@ class Flow:
         """Tokenize, run and read one model's answer."""
         hops, clean = work.admitted.hops, work.clean
         encodings = await self._tokenize(model, clean)
+        if len(encodings) == 1:
+            (whole,) = encodings
+        else:
+            whole = Encoding(tuple([row for encoding in encodings for row in encoding.rows]))
         hops.mark("tokenize")
         if not self.engine.local:
             await work.intent
@@ -268,10 +287,7 @@ class Flow:
         # one call for all rows: the engine plans them together and takes all or none
         try:
             logits = await self.engine.infer(
-                model.id.digest,
-                Encoding(tuple(row for encoding in encodings for row in encoding.rows)),
-                deadline=deadline,
-                priority=work.priority,
+                model.id.digest, whole, deadline=deadline, priority=work.priority
             )
         except ModelUnknown:  # it went while this process was cut off from what the others know
             raise EngineUnavailable(reason="model-gone", retry_after=1.0) from None
@@ -286,7 +302,7 @@ class Flow:
 
     async def _tokenize(self, model: ServedModel, notes: Sequence[Deidentified]) -> list[Encoding]:
         """Tokenize each note: at once where they are short, in a thread where they are not."""
-        if sum(len(note.text) for note in notes) <= _LONG:
+        if sum([len(note.text) for note in notes]) <= _LONG:
             return [model.tokenize(note.text) for note in notes]
         # native and off the interpreter lock, but not instant
         return await asyncio.get_running_loop().run_in_executor(

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from wardgate.audit.record import Ticket
 from wardgate.auth.admit import Permit
 from wardgate.errors import DeadlineExceeded, WardgateError
-from wardgate.telemetry import IN_FLIGHT, Hops
+from wardgate.telemetry import Hops
 from wardgate.types import (
     PHI,
     CleanText,
@@ -59,7 +59,6 @@ class Admitted:
     def leave(self) -> None:
         """Give the room back."""
         self.slot.release()
-        IN_FLIGHT.dec()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ a caller cannot make series. With several workers the supervisor adds up the val
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
@@ -41,12 +43,6 @@ REQUESTS = Counter(
 )
 REFUSALS = Counter(
     "wardgate_refusals_total", "Requests refused, by route and reason.", ("route", "reason")
-)
-REQUEST_SECONDS = Histogram(
-    "wardgate_request_seconds",
-    "Time from the first byte of a request to its reply, seconds.",
-    ("route",),
-    buckets=_SECONDS,
 )
 IN_FLIGHT = Gauge("wardgate_in_flight", "Requests admitted and not yet answered.")
 PHI_SPANS = Counter("wardgate_phi_spans_total", "Spans of PHI found, by type.", ("type",))
@@ -115,25 +111,25 @@ WORKER_RESTARTS = Counter(
 )
 
 
-class _HopSeconds(Collector):
-    """The histogram of all hops, counted by the hundred.
+class Seconds(Collector):
+    """A histogram of seconds by one label, counted by the hundred.
 
     Ten observations a request would cost more than the audit record's bytes; here a request costs
     one append.
     """
 
-    name = "wardgate_hop_seconds"
-    documentation = "Time of one step of a request, seconds."
-    labels = ("hop",)
-
-    def __init__(self) -> None:
+    def __init__(self, name: str, documentation: str, label: str, values: Iterable[str]) -> None:
+        """Show `values` of the label from the start; others as they come."""
+        self.name = name
+        self.documentation = documentation
+        self.labels = (label,)
         self._waiting: list[dict[str, float]] = []
-        self._counts = {hop: np.zeros(len(_SECONDS) + 1, np.int64) for hop in HOPS}
-        self._sums = dict.fromkeys(HOPS, 0.0)
+        self._counts = {value: np.zeros(len(_SECONDS) + 1, np.int64) for value in values}
+        self._sums = dict.fromkeys(self._counts, 0.0)
         REGISTRY.register(self)
 
     def observe(self, seconds: dict[str, float]) -> None:
-        """Add the hops of one request."""
+        """Add the seconds of one request by the label's value."""
         self._waiting.append(seconds)
         if len(self._waiting) >= _FOLD:
             self._fold()
@@ -142,25 +138,36 @@ class _HopSeconds(Collector):
         """Return the histogram."""
         self._fold()
         family = HistogramMetricFamily(self.name, self.documentation, labels=self.labels)
-        for hop in HOPS:
-            below = np.cumsum(self._counts[hop]).tolist()
+        for value, counts in self._counts.items():
+            below = np.cumsum(counts).tolist()
             buckets = [(str(bound), below[i]) for i, bound in enumerate((*_SECONDS, "+Inf"))]
-            family.add_metric([hop], buckets, self._sums[hop])
+            family.add_metric([value], buckets, self._sums[value])
         yield family
 
     def _fold(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for hop in HOPS:
-            values = [seconds[hop] for seconds in waiting if hop in seconds]
-            if values:
-                places = np.searchsorted(_SECONDS, values)
-                self._counts[hop] += np.bincount(places, minlength=len(_SECONDS) + 1)
-                self._sums[hop] += sum(values)
+        found = dict.fromkeys(chain.from_iterable(waiting))
+        # a column for each value of the label; NaN where a request has none
+        table = np.array([[*map(seconds.get, found)] for seconds in waiting], np.float64)
+        for place, value in enumerate(found):
+            taken = table[:, place]
+            taken = taken[~np.isnan(taken)]
+            places = np.bincount(np.searchsorted(_SECONDS, taken), minlength=len(_SECONDS) + 1)
+            self._counts[value] = self._counts.get(value, 0) + places
+            self._sums[value] = self._sums.get(value, 0.0) + float(taken.sum())
 
 
 _FOLD = 256
-"""Requests whose hops are counted together."""
-HOP_SECONDS = _HopSeconds()
+"""Requests that are counted together."""
+HOP_SECONDS = Seconds(
+    "wardgate_hop_seconds", "Time of one step of a request, seconds.", "hop", HOPS
+)
+REQUEST_SECONDS = Seconds(
+    "wardgate_request_seconds",
+    "Time from the first byte of a request to its reply, seconds.",
+    "route",
+    (),
+)
 
 
 class Hops:
@@ -175,7 +182,8 @@ class Hops:
     def mark(self, hop: str) -> None:
         """Book the time since the last mark to `hop`, seconds."""
         now = time.perf_counter()
-        self.seconds[hop] = self.seconds.get(hop, 0.0) + now - self._last
+        seconds, took = self.seconds, now - self._last
+        seconds[hop] = seconds[hop] + took if hop in seconds else took
         self._last = now
 
     def microseconds(self) -> dict[str, int]:
@@ -185,3 +193,14 @@ class Hops:
     def observe(self) -> None:
         """Add the hops to the metrics."""
         HOP_SECONDS.observe(self.seconds)
+
+    def answered(self, route: str, status: int) -> None:
+        """Count the request as answered now."""
+        _answered(route, status).inc()
+        REQUEST_SECONDS.observe({route: time.perf_counter() - self.started})
+
+
+@functools.cache
+def _answered(route: str, status: int) -> Counter:
+    """Find the counter of a declared route: to look it up takes longer than to count."""
+    return REQUESTS.labels(route, status)

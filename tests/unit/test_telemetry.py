@@ -92,3 +92,17 @@ def _hop(hop: str) -> dict[str, float]:
         if sample.labels["hop"] == hop:
             found[sample.labels.get("le") or sample.name.rpartition("_")[2]] = sample.value
     return found
+
+
+def test_requests_are_counted_by_route_and_timed() -> None:
+    def counted() -> tuple[float, float]:
+        requests = telemetry.REQUESTS.labels("/v1/test", 200)._value.get()
+        (family,) = telemetry.REQUEST_SECONDS.collect()
+        timed = [s.value for s in family.samples if s.name.endswith("_count")
+                 and s.labels["route"] == "/v1/test"]  # fmt: skip
+        return requests, sum(timed)
+
+    requests, timed = counted()
+    for _ in range(300):  # more than are counted together
+        Hops().answered("/v1/test", 200)
+    assert counted() == (requests + 300, timed + 300)

@@ -40,6 +40,7 @@ from wardgate.engine.runner import TensorRunner
 from wardgate.errors import SettingsInvalid
 from wardgate.flow import Flow
 from wardgate.settings import Settings
+from wardgate.telemetry import IN_FLIGHT
 from wardgate.types import CheckState
 from wardgate.web.admin import Admin
 from wardgate.web.engines import OwnEngine, start_engine
@@ -149,6 +150,7 @@ async def _open(
         in_flight=settings.admission.in_flight,
         quota=settings.admission.quota,
     )
+    IN_FLIGHT.set_function(lambda: admission.in_flight)
     loaded = load_models(settings)
     own: OwnEngine | None = None
     if engine is None:

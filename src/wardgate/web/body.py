@@ -18,11 +18,9 @@ from wardgate.errors import (
 )
 from wardgate.setting_groups import Limits
 from wardgate.web.middleware import Receive, Scope
+from wardgate.web.server.exchange import Exchange
 
 _Result = TypeVar("_Result")
-_WATCH_AFTER = 0.005
-"""Seconds after which a request's caller is watched: most replies are out by then, and a watch
-costs a task."""
 
 
 class CallerLeft(Exception):
@@ -67,6 +65,9 @@ async def take(
 ) -> bytes:
     """Refuse by the headers, then read the whole body. Raises as `check_headers` and `read`."""
     check_headers(scope, media_type=media_type, limit=limits.body_bytes, or_else=or_else)
+    exchange: Exchange | None = scope.get("wardgate.exchange")
+    if exchange is not None and exchange.ended:  # no wait, so no deadline: one costs a timer
+        return await _read(receive, limits.body_bytes)
     return await read(receive, limit=limits.body_bytes, seconds=limits.body_seconds)
 
 
@@ -76,65 +77,53 @@ async def read(receive: Receive, *, limit: int, seconds: float) -> bytes:
     Raises BodyTooLarge past `limit` bytes, BodyTimeout past `seconds`, BodyIncomplete where the
     caller broke off.
     """
-    chunks: list[bytes] = []
-    size = 0
     try:
         async with asyncio.timeout(seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise BodyIncomplete
-                chunk = message.get("body", b"")
-                size += len(chunk)
-                if size > limit:
-                    raise BodyTooLarge(f"The request body is larger than {limit} bytes.")
-                chunks.append(chunk)
-                if not message.get("more_body", False):
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return await _read(receive, limit)
     except TimeoutError:
         raise BodyTimeout from None
 
 
-async def watched(work: Awaitable[_Result], receive: Receive) -> _Result:
+async def _read(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BodyIncomplete
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLarge(f"The request body is larger than {limit} bytes.")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def watched(work: Awaitable[_Result], scope: Scope) -> _Result:
     """Await `work`; if the caller leaves meanwhile, cancel it and raise CallerLeft.
 
-    The body must have been read whole: the next message can only be the disconnect.
+    Our own server tells who leaves (`Exchange.on_leave`); under another nobody is watched.
     """
+    exchange: Exchange | None = scope.get("wardgate.exchange")
+    if exchange is None:
+        return await work
     task = asyncio.current_task()
     assert task is not None
-    watch = _Watch(task, receive)
-    timer = task.get_loop().call_later(_WATCH_AFTER, watch.start)
+    left = False
+
+    def leave() -> None:
+        nonlocal left
+        left = True
+        task.cancel()
+
+    exchange.on_leave(leave)
     try:
         return await work
     except asyncio.CancelledError:
-        if watch.left:
+        if left:
             task.uncancel()
             raise CallerLeft from None
         raise
     finally:
-        timer.cancel()
-        watch.stop()
-
-
-class _Watch:
-    """Cancels a task when its caller leaves."""
-
-    def __init__(self, task: asyncio.Task[object], receive: Receive) -> None:
-        self._task = task
-        self._receive = receive
-        self._watcher: asyncio.Task[None] | None = None
-        self.left = False
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._watcher = asyncio.ensure_future(self._wait())
-
-    def stop(self) -> None:
-        """End the watch."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-
-    async def _wait(self) -> None:
-        if (await self._receive())["type"] == "http.disconnect":
-            self.left = True
-            self._task.cancel()
+        exchange.on_leave(None)

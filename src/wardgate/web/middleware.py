@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wardgate.errors import WardgateError
-from wardgate.telemetry import REQUEST_SECONDS, REQUESTS, Hops
+from wardgate.telemetry import Hops
 from wardgate.web.problems import problem
 
 Scope = MutableMapping[str, Any]
@@ -92,12 +92,12 @@ class Door:
         call = open_call(scope["headers"])
         scope["wardgate"] = call
 
-        async def reply(message: Message) -> None:
+        def reply(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 call.started = True
                 call.status = message["status"]
                 message["headers"] = [*message["headers"], *_headers(call)]
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, reply)
@@ -108,8 +108,7 @@ class Door:
         except Exception as error:  # noqa: BLE001 -- the last resort; see the module's docstring
             log_fault(error, call)
             await self._refuse(scope, WardgateError(), reply)
-        REQUESTS.labels(call.route, call.status).inc()
-        REQUEST_SECONDS.labels(call.route).observe(_since(call))
+        call.hops.answered(call.route, call.status)
 
     async def _refuse(self, scope: Scope, error: WardgateError, send: Send) -> None:
         """Send a problem, unless a reply has begun; then the connection breaks off."""
@@ -146,18 +145,16 @@ async def send_reply(
 
 def is_proxied(headers: Headers) -> bool:
     """Tell whether the headers say that a proxy passed it on (RFC 7239, RFC 9110 §7.6.3)."""
-    return any(name in _PROXY_HEADERS for name, _ in headers)
+    return not _PROXY_HEADERS.isdisjoint(dict(headers))
 
 
 def open_call(headers: Headers) -> Call:
     """Take the id and trace of a request from its headers, or make them."""
-    request_id = trace = None
-    for name, value in headers:
-        if name == b"x-request-id":
-            # A UUID says nothing about a patient; anything else might.
-            request_id = value.decode().lower() if _UUID.match(value) else None
-        elif name == b"traceparent":
-            trace = _TRACEPARENT.match(value)
+    given = dict(headers)  # of two headers of a name the last one
+    wanted, parent = given.get(b"x-request-id"), given.get(b"traceparent")
+    # A UUID says nothing about a patient; anything else might.
+    request_id = wanted.decode().lower() if wanted and _UUID.match(wanted) else None
+    trace = _TRACEPARENT.match(parent) if parent else None
     chance = os.urandom(40).hex()
     span_id = chance[:16]
     if trace is not None and int(trace[1], 16) and int(trace[2], 16):
@@ -175,12 +172,7 @@ def _uuid4(chance: str) -> str:
 
 def server_timing(hops: Hops) -> bytes:
     """Return milliseconds by hop in the form of W3C Server Timing §3."""
-    return ", ".join(f"{hop};dur={s * 1e3:.3f}" for hop, s in hops.seconds.items()).encode()
-
-
-def _since(call: Call) -> float:
-    """Seconds since the request began."""
-    return Hops().started - call.hops.started
+    return ", ".join([f"{hop};dur={s * 1e3:.3f}" for hop, s in hops.seconds.items()]).encode()
 
 
 def log_fault(error: BaseException, call: Call) -> None:

@@ -30,7 +30,6 @@ from wardgate.errors import (
     WardgateError,
 )
 from wardgate.flow import CLIENT_LEFT, Admitted, Head
-from wardgate.telemetry import REQUEST_SECONDS, REQUESTS, Hops
 from wardgate.types import Permission
 from wardgate.web import oip, oip_reply
 from wardgate.web.health import Readiness
@@ -148,8 +147,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
             log_fault(error, call)
             refused, call.status = WardgateError(), WardgateError.status
         finally:
-            REQUESTS.labels(route, call.status).inc()
-            REQUEST_SECONDS.labels(route).observe(Hops().started - call.hops.started)
+            call.hops.answered(route, call.status)
         context.set_trailing_metadata(trailing(call, refused))
         if refused is not None:
             if refused.status == _UNAVAILABLE:

@@ -127,7 +127,7 @@ class OipHttp:
         admitted = await self.models.flow.enter(head(scope, Permission.RUN), call.hops)
         try:
             body, work = await self._read(admitted, scope, receive)
-            answer = await watched(work, receive)
+            answer = await watched(work, scope)
         except CallerLeft:
             call.status = CLIENT_LEFT
             return

@@ -112,7 +112,7 @@ class Reidentify:
         try:
             with self.flow.refusing(admitted):
                 body, intent = await self._intend(admitted, scope, receive)
-            release = await watched(self._release(admitted, body, intent), receive)
+            release = await watched(self._release(admitted, body, intent), scope)
         except CallerLeft:
             call.status = CLIENT_LEFT
             return

@@ -106,7 +106,7 @@ class _Way(Generic[_Body]):
 
     permission: Permission
     body: type[_Body]
-    work: Callable[[Admitted, Ask], Awaitable[Reply]]
+    work: Callable[[Flow, Admitted, Ask], Awaitable[Reply]]
     shape: Callable[[Reply, _Body, Call], dict[str, Any]]
 
 
@@ -181,15 +181,13 @@ class Rest:
             ),
         ]
 
-    async def predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def predict(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer `POST /v1/predict`."""
-        way = _Way(Permission.INFER, PredictBody, self.flow.predict, _prediction)
-        await self._answer(way, scope, receive, send)
+        return self._answer(_PREDICT, scope, receive, send)
 
-    async def deidentify(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def deidentify(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer `POST /v1/deidentify`."""
-        way = _Way(Permission.DEID, DeidentifyBody, self.flow.deidentify, _deidentified)
-        await self._answer(way, scope, receive, send)
+        return self._answer(_DEIDENTIFY, scope, receive, send)
 
     async def _answer(self, way: _Way[_Body], scope: Scope, receive: Receive, send: Send) -> None:
         """Enter the flow, read the body, do the work and send the reply in its shape."""
@@ -197,7 +195,7 @@ class Rest:
         admitted = await self.flow.enter(head(scope, way.permission), call.hops)
         try:
             body, ask = await self._read(way.body, admitted, scope, receive)
-            reply = await watched(way.work(admitted, ask), receive)
+            reply = await watched(way.work(self.flow, admitted, ask), scope)
         except CallerLeft:
             call.status = CLIENT_LEFT
             return
@@ -271,3 +269,7 @@ def _about(reply: Reply, call: Call) -> dict[str, Any]:
         "policy_hash": clean.policy_hash,
         "request_id": call.request_id,
     }
+
+
+_PREDICT = _Way(Permission.INFER, PredictBody, Flow.predict, _prediction)
+_DEIDENTIFY = _Way(Permission.DEID, DeidentifyBody, Flow.deidentify, _deidentified)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from tests.conftest import problem_of
 
 from wardgate.auth.issuer import AUDIENCE, ISSUER, DevelopmentIssuer
 from wardgate.errors import ManifestInvalid, ModelUnknown, SettingsInvalid
 from wardgate.settings import Settings
-from wardgate.types import Refusal
+from wardgate.types import Principal, Refusal
 from wardgate.web import schemas
 from wardgate.web.admin import Admin
 from wardgate.web.app import Gateway, application, load_models
@@ -408,3 +410,13 @@ async def test_text_is_taken_from_the_trusted_proxy_alone(
                 headers={"authorization": f"Bearer {token}", "x-forwarded-for": "198.51.100.7"},
             )
     assert reply.status_code == status
+
+
+async def test_the_gauge_shows_the_requests_in_flight(open_gateway) -> None:
+    async with open_gateway() as found:
+        read = functools.partial(REGISTRY.get_sample_value, "wardgate_in_flight")
+        assert read() == 0
+        caller = Principal("i", "s", "c", "t", frozenset(), "id", 0.0)
+        with found.gateway.flow.admission.admit(caller, time.time()):
+            assert read() == 1
+        assert read() == 0

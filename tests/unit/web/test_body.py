@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -135,34 +136,50 @@ async def test_a_body_that_does_not_come_is_refused() -> None:
         await read(Sender(b"ab", more=True), limit=3, seconds=0.01)
 
 
+class Line:
+    """What a server tells of one request besides its messages."""
+
+    ended = True
+
+    def __init__(self) -> None:
+        self.scope = {"wardgate.exchange": self}
+        self.leave: Callable[[], None] | None = None
+
+    def on_leave(self, tell: Callable[[], None] | None) -> None:
+        self.leave = tell
+
+
 async def test_a_caller_that_leaves_ends_the_work() -> None:
-    sender = Sender()
+    line = Line()
     ended = False
 
     async def work() -> None:
         nonlocal ended
-        sender.left.set()
+        assert line.leave is not None
+        line.leave()
         try:
             await asyncio.Event().wait()
         finally:
             ended = True
 
     with pytest.raises(CallerLeft):
-        await watched(work(), sender)
+        await watched(work(), line.scope)
     assert ended
+    assert line.leave is None
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
 
 
-async def test_a_caller_that_stays_gets_the_result_and_quick_work_is_not_watched() -> None:
-    sender = Sender()
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_caller_that_stays_gets_the_result(own) -> None:
+    line = Line()
 
     async def work() -> str:
         return "done"
 
-    assert await watched(work(), sender) == "done"
-    assert sender.asked == 0
+    assert await watched(work(), line.scope if own else {}) == "done"
+    assert line.leave is None
 
 
 async def test_an_error_of_the_work_passes_through() -> None:
@@ -170,7 +187,7 @@ async def test_an_error_of_the_work_passes_through() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await watched(work(), Sender())
+        await watched(work(), Line().scope)
 
 
 async def test_a_cancellation_from_elsewhere_is_no_caller_that_left() -> None:
@@ -180,7 +197,7 @@ async def test_a_cancellation_from_elsewhere_is_no_caller_that_left() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(watched(work(), Sender()))
+    task = asyncio.create_task(watched(work(), Line().scope))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -210,3 +227,13 @@ async def test_take_goes_by_the_headers_before_it_reads() -> None:
     assert await take(scope((b"content-type", JSON)), body, Limits()) == b"x" * 1025
     with pytest.raises(BodyTooLarge):
         await take(scope((b"content-type", JSON)), body, Limits(body_bytes=1024))
+
+
+async def test_a_body_that_is_there_needs_no_deadline() -> None:
+    line = Line()
+    given = {**scope((b"content-type", JSON)), **line.scope}
+    limits = Limits(body_seconds=1e-9)
+    assert await take(given, Sender(b"{}"), limits) == b"{}"
+    line.ended = False
+    with pytest.raises(BodyTimeout):
+        await take(given, Sender(b"{", more=True), limits)

@@ -14,6 +14,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
 from wardgate.web.server.heads import Headers
@@ -44,6 +45,7 @@ class Exchange(ABC):
         "_chunks",
         "_delivered",
         "_event",
+        "_leaving",
         "_remaining",
         "complete",
         "ended",
@@ -70,6 +72,7 @@ class Exchange(ABC):
         self._begun = False
         self._delivered = False
         self._event: asyncio.Event | None = None
+        self._leaving: Callable[[], None] | None = None
         self._remaining: int | None = None
 
     # -- the connection's side --------------------------------------------------------------------
@@ -89,6 +92,12 @@ class Exchange(ABC):
         """Mark the caller as gone, or its request as broken off."""
         self.gone = True
         self.wake()
+        self._tell()
+
+    def _tell(self) -> None:
+        tell, self._leaving = self._leaving, None
+        if tell is not None:
+            tell()
 
     def wake(self) -> None:
         """Let those who wait look again."""
@@ -104,6 +113,7 @@ class Exchange(ABC):
 
     async def run(self, app: Application) -> None:
         """Run the application on this request; make sure that the caller gets some answer."""
+        self.scope["wardgate.exchange"] = self
         try:
             if not self.gone:
                 await app(self.scope, self.receive, self.send)
@@ -115,6 +125,8 @@ class Exchange(ABC):
             LOG.error(  # noqa: TRY400 -- a traceback shows the message, which may hold input
                 "Application failed: %s at %s", type(error).__name__, frame.name
             )
+        finally:
+            del self.scope["wardgate.exchange"]  # a cycle would outlive the request
         if self.complete or self.gone:
             return
         if self.started:
@@ -138,6 +150,15 @@ class Exchange(ABC):
                 self.want()
             await self.changed()
 
+    def on_leave(self, tell: Callable[[], None] | None) -> None:
+        """Have `tell` called, once, when the caller leaves; None takes that back.
+
+        To wait for `http.disconnect` says the same, but takes a task.
+        """
+        self._leaving = tell
+        if self.gone and tell is not None:
+            asyncio.get_running_loop().call_soon(self._tell)
+
     async def changed(self) -> None:
         """Wait until the connection has news for this exchange."""
         if self._event is None:
@@ -151,7 +172,8 @@ class Exchange(ABC):
             return
         kind = message["type"]
         if kind == "http.response.start" and not self._begun:
-            self._begin(message["status"], list(message.get("headers", ())))
+            given = message.get("headers", ())
+            self._begin(message["status"], [(name.lower(), value) for name, value in given])
             self._begun = True
         elif kind == "http.response.body" and self._begun and not self.complete:
             body, more = message.get("body", b""), message.get("more_body", False)
@@ -165,11 +187,11 @@ class Exchange(ABC):
             raise ReplyInvalid("ASGI messages came out of order.")
 
     def _begin(self, status: int, headers: Headers) -> None:
-        for name, value in headers:
-            if _BREAK.search(name + value):
-                raise ReplyInvalid("A header of the reply holds a line break.")
-            if name.lower() == b"content-length":
-                self._remaining = None if self.scope["method"] == "HEAD" else int(value)
+        if _BREAK.search(b"".join(chain.from_iterable(headers))):
+            raise ReplyInvalid("A header of the reply holds a line break.")
+        length = dict(headers).get(b"content-length")
+        if length is not None and self.scope["method"] != "HEAD":
+            self._remaining = int(length)
         if status in BODILESS:
             self._remaining = 0
         self.head(status, headers)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+_line = b"%b: %b\r\n".__mod__
+"""Writes a header, name and value."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -46,12 +48,11 @@ class Http1Exchange(Exchange):
         connection = self._connection
         if self.keep_alive and (not self.ended or connection.state.draining):
             self.keep_alive = False
-        parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            if name.lower() == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in value.lower()
-            else:
-                parts += (name, b": ", value, b"\r\n")
+        said = dict(headers).get(b"connection")
+        if said is not None:
+            self.keep_alive = self.keep_alive and b"close" not in said.lower()
+            headers = [each for each in headers if each[0] != b"connection"]
+        parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, *map(_line, headers)]
         if not self.sized and status not in BODILESS and self.scope["method"] != "HEAD":
             if self.scope["http_version"] == "1.1":
                 self._chunked = True

@@ -150,3 +150,41 @@ async def test_application_does_not_run_for_a_caller_who_left():
     exchange.leave()
     await exchange.run(None)
     assert exchange.calls == []
+
+
+async def test_a_leaving_caller_is_told_of_once_and_an_early_one_in_the_next_turn():
+    told = []
+    exchange = Written()
+    exchange.on_leave(lambda: told.append("never"))
+    exchange.on_leave(None)
+    exchange.on_leave(lambda: told.append("left"))
+    exchange.leave()
+    exchange.leave()
+    assert told == ["left"]
+    exchange.on_leave(lambda: told.append("late"))
+    assert told == ["left"]
+    await asyncio.sleep(0)
+    assert told == ["left", "late"]
+    exchange.on_leave(lambda: told.append("taken back"))
+    exchange.on_leave(None)
+    await asyncio.sleep(0)
+    assert told == ["left", "late"]
+
+
+async def test_the_application_finds_the_exchange_in_its_scope_while_it_runs():
+    exchange = Written()
+
+    async def app(scope, receive, send):
+        assert scope["wardgate.exchange"] is exchange
+        await send(start())
+        await send(body(b""))
+
+    await exchange.run(app)
+    assert exchange.complete
+    assert "wardgate.exchange" not in exchange.scope
+
+
+async def test_names_of_reply_headers_are_taken_in_any_case():
+    exchange = Written()
+    await exchange.send(start((b"Content-Length", b"2")))
+    assert exchange.sized
