@@ -47,7 +47,7 @@ from wardgate.types import Encoding, Logits, ModelId, Priority
 INPUTS = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}
 OUTPUT = "logits"
 TIMING_SECONDS = 2.4
-"""For timing all models; making sessions and warming comes on top."""
+"""For timing the batches of all models; sessions, sharing out and warming come on top."""
 LOAD_SECONDS = 0.1
 """For each of three looks at each way to share out the processors."""
 _GAP_SECONDS = 0.05
@@ -170,10 +170,11 @@ class OnnxEngine:
         found = layouts(processors, self._sessions, self._threads)
         layout, wide, rate = _share_out(self._models[judge], found)
         buckets = {}
-        for index, (name, model) in enumerate(self._models.items()):
+        for name, model in self._models.items():
             runs = _Runs(model, layout, wide)
-            until = started + TIMING_SECONDS * (index + 1) / len(self._models)
-            buckets[name] = plan(runs.shot(0), model.max_length, until)
+            until = time.perf_counter() + TIMING_SECONDS / len(self._models)
+            clock = time.thread_time if runs.single else time.perf_counter
+            buckets[name] = plan(runs.shot(0), model.max_length, until, clock)
             runs.warm(buckets[name])
             self._runs[name] = runs
         seconds = time.perf_counter() - started
@@ -223,7 +224,7 @@ class _Runs:
 
     @property
     def single(self) -> bool:
-        """Whether a run is all in its caller's thread."""
+        """Whether a run is all in its caller's thread, whose processor time is then its cost."""
         return self._threads == 1
 
     def warm(self, buckets: Sequence[Bucket], gap: Callable[[], None] = lambda: None) -> None:
@@ -268,7 +269,6 @@ def _warmed(
         run(rows, length)
 
     def clock() -> float:
-        # A run in this thread alone is timed by the processor it took: others go first.
         return time.thread_time() if runs.single else time.perf_counter() - waited
 
     run = runs.shot(0)

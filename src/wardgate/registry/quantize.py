@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from wardgate.errors import ManifestInvalid
+from wardgate.registry.fuse import MICROSOFT, fused
 
-MICROSOFT = "com.microsoft"
 LIMIT = 64
 """Largest whole weight."""
 MIDDLE = 128
@@ -66,8 +66,8 @@ def quantize(
     opset = max((each.version for each in model.opset_import if not each.domain), default=0)
     if opset < _OPSET:
         raise ManifestInvalid(f"--int8 needs a graph of opset {_OPSET} or newer; it has {opset}.")
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
+    made = fused(model)
+    opset = next(each.version for each in made.opset_import if not each.domain)
     work = _Rounding(made, opset, labels, tables=tables, reaches=reaches or {})
     if not work.run():
         raise ManifestInvalid("--int8 found no product with stored weights to round.")

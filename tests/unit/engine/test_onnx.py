@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -66,6 +68,50 @@ async def test_several_models_share_one_queue():
     finally:
         await engine.close()
     assert [logits.tolist()[0][0] for logits in found] == [200, 6]
+
+
+@pytest.mark.parametrize(("threads", "clock"), [(1, time.thread_time), (2, time.perf_counter)])
+async def test_batches_are_timed_by_the_processor_where_a_run_keeps_to_its_thread(
+    threads, clock, monkeypatch
+):
+    """Other work on the machine at the start must not make batches small for good."""
+    clocks, plan = [], module.plan
+
+    def spy(shot, max_length, until, given):
+        clocks.append(given)
+        return plan(shot, max_length, until, given)
+
+    monkeypatch.setattr(module, "plan", spy)
+    engine = OnnxEngine({"tiny": tiny_models.fingerprint()}, sessions=1, threads=threads)
+    await engine.start()
+    await engine.close()
+    assert clocks == [clock]
+
+
+async def test_batches_are_timed_for_as_long_however_slow_the_start_was(monkeypatch):
+    """A large model's sessions take seconds; then no batch would be timed, and all have one row."""
+    now, left = [0.0], []
+
+    def share_out(*_):
+        now[0] += 100.0
+        return Layout(1, 1), 0, 1e6
+
+    def spy(shot, max_length, until, clock):
+        left.append(until - now[0])
+        return plan(shot, max_length, math.inf, clock)
+
+    plan = module.plan
+    clock = SimpleNamespace(
+        perf_counter=lambda: now[0], thread_time=time.thread_time, monotonic=time.monotonic
+    )
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "_share_out", share_out)
+    monkeypatch.setattr(module, "plan", spy)
+    one, two = tiny_models.fingerprint(), tiny_models.fingerprint()
+    engine = OnnxEngine({"one": one, "two": two})
+    await engine.start()
+    await engine.close()
+    assert left == pytest.approx([module.TIMING_SECONDS / 2] * 2)
 
 
 async def test_a_wide_session_answers_a_lone_caller(monkeypatch):
