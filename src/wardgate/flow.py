@@ -14,11 +14,11 @@ takes; nothing here knows HTTP, SQLite or ONNX.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass, field, replace
 
 from wardgate.audit.record import Recorder, Ticket
 from wardgate.auth.admit import Admission
@@ -88,28 +88,6 @@ class _Work:
     deadline: float
 
 
-class _Refusing:
-    """The context of `Flow.refusing`; a generator would cost four times as much."""
-
-    __slots__ = ("_admitted", "_flow")
-
-    def __init__(self, flow: Flow, admitted: Admitted) -> None:
-        self._flow, self._admitted = flow, admitted
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Exception):
-            told = error if isinstance(error, WardgateError) else WardgateError()
-            self._flow.refuse(self._admitted.head, told, self._admitted.principal)
-
-
 @dataclass(slots=True)
 class Flow:
     """The request's path, wired once in `web/app.py`."""
@@ -167,9 +145,17 @@ class Flow:
             )
         )
 
-    def refusing(self, admitted: Admitted) -> _Refusing:
+    @contextlib.contextmanager
+    def refusing(self, admitted: Admitted) -> Iterator[None]:
         """Record what turns an admitted call away within, a fault of our own too; it passes on."""
-        return _Refusing(self, admitted)
+        try:
+            yield
+        except WardgateError as error:
+            self.refuse(admitted.head, error, admitted.principal)
+            raise
+        except Exception:
+            self.refuse(admitted.head, WardgateError(), admitted.principal)
+            raise
 
     def turn_away(self, route: str, error: WardgateError, peer: str | None) -> None:
         """Record that a call reached no route of ours; nobody asked who the caller is.
@@ -189,8 +175,7 @@ class Flow:
             clean = await self._deidentify(admitted, ask, decision, deadline)
             given = _Work(admitted, clean, ask.context.priority, intent, deadline)
             reply = await self._answer(given, lease)
-            if lease.shadow:
-                lease.mirror([note.text for note in clean], [_label(row) for row in reply.rows])
+            lease.mirror([note.text for note in clean], [_label(row) for row in reply.rows])
             return await self._coded(admitted, ask, reply, intent)
 
         try:
@@ -222,8 +207,7 @@ class Flow:
             )
         admitted.hops.mark("authorize")
         # from here on this very policy, though another of its name should come into force
-        policy = decision.policy
-        return Decision(policy, decision.obligations, self.detector.policy_hash(policy))
+        return replace(decision, policy_hash=self.detector.policy_hash(decision.policy))
 
     async def _deidentify(
         self, admitted: Admitted, ask: Ask, decision: Decision, deadline: float
@@ -276,10 +260,7 @@ class Flow:
         """Tokenize, run and read one model's answer."""
         hops, clean = work.admitted.hops, work.clean
         encodings = await self._tokenize(model, clean)
-        if len(encodings) == 1:
-            (whole,) = encodings
-        else:
-            whole = Encoding(tuple([row for encoding in encodings for row in encoding.rows]))
+        whole = Encoding(tuple([row for encoding in encodings for row in encoding.rows]))
         hops.mark("tokenize")
         if not self.engine.local:
             await work.intent

@@ -337,22 +337,6 @@ async def test_durable_records_are_counted(real, make):
     assert count() == before + 1
 
 
-async def test_two_records_of_a_request_take_little_processor_time(real, make):
-    """Below 40 microseconds each where 32 callers share the commits; the best of three rounds."""
-    import time
-
-    async def caller(requests):
-        for n in range(requests):
-            await real.outcome(make.outcome(str(n)), real.intent(make.intent(str(n))))
-
-    best = float("inf")
-    for _ in range(3):
-        started = time.process_time()
-        await asyncio.gather(*(caller(60) for _ in range(32)))
-        best = min(best, (time.process_time() - started) / (32 * 60 * 2))
-    assert best < 40e-6
-
-
 async def test_a_step_of_a_change_is_on_disk_before_it_is_taken(real, store):
     model = ModelId("sentiment", "1", "a" * 64)
     await real.change(ModelChange("r-1", None, "promote", "loading", "running", "", model, None))
