@@ -224,7 +224,7 @@ def test_a_bad_body_is_refused_in_linear_time(piece) -> None:
             best = min(best, time.process_time() - began)
         return best
 
-    ratios = [seconds(1 << 19) / max(seconds(1 << 18), 1e-4) for _ in range(3)]
+    ratios = [seconds(1 << 19) / max(seconds(1 << 18), 1e-4) for _ in range(5)]
     assert min(ratios) <= 2.3
     assert seconds(1 << 19) < 0.5
 

@@ -51,6 +51,8 @@ def test_an_interrupt_ends_system_and_generator(tmp_path, number) -> None:
         [sys.executable, "-m", "wardgate", "bench", "run", SCENARIOS / "smoke.toml",
          "--only", "fastapi", "--seconds", "60", "--out", tmp_path],
         stderr=subprocess.PIPE, text=True,
+        # a shell's background jobs, and what they start, are deaf to Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:  # fmt: skip
         for line in process.stderr:
             if line.startswith("round 1"):
