@@ -95,7 +95,8 @@ _JOINTS = frozenset({"the", "of", "on", "and", "to", "in", "at", "from", "until"
 """Words that join the parts of a date and are none."""
 
 
-_SPAN_OF_YEARS = re.compile(r"(?:19|20)([0-9]{2})[-/](?:19|20)?([0-9]{2})")
+_SPAN_OF_YEARS = re.compile(r"(?:19(?=[5-9])|20)([0-9]{2})[-/](?:19|20)?([0-9]{2})")
+"""A span that begins earlier may show an age over 89."""
 _MONTHS = 12
 
 

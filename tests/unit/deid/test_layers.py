@@ -51,7 +51,7 @@ def test_a_year_alone_is_not_claimed():
     ("text", "claimed"),
     [
         ("2019-20", False), ("1977/79", False), ("2015-2019", False),
-        ("2012-03", True), ("2020-12", True), ("3/2019", True),
+        ("1925-2019", True), ("1931-33", True), ("2012-03", True), ("2020-12", True), ("3/2019", True),
     ],
 )  # fmt: skip
 def test_two_years_are_not_claimed_and_a_year_with_its_month_is(text, claimed):
